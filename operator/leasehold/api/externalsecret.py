@@ -6,7 +6,17 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from leasehold.api import duration
-from leasehold.api.meta import Model, ObjectMeta, ResourceType, Window, rules, unset_in_crd
+from leasehold.api.meta import (
+    READY_REASON,
+    READY_STATUS,
+    Column,
+    Kind,
+    Model,
+    ResourceType,
+    Window,
+    rules,
+    unset_in_crd,
+)
 from leasehold.api.rollout import FailoverStore, Identity, Lease, Rollout
 from leasehold.api.sources import DataFrom, DataItem, StoreRef
 from leasehold.api.status import ExternalSecretStatus
@@ -92,7 +102,7 @@ class ExternalSecretSpec(Model):
         return duration.parse(self.refresh_interval)
 
 
-class ExternalSecret(Model):
+class ExternalSecret(Kind):
     """Keeps one Secret true to values in a secrets backend."""
 
     resource: ClassVar[ResourceType] = ResourceType(
@@ -102,8 +112,24 @@ class ExternalSecret(Model):
         plural="externalsecrets",
         namespaced=True,
         short_names=("es",),
+        columns=(
+            Column("StoreType", ".spec.secretStoreRef.kind"),
+            Column("Store", ".spec.secretStoreRef.name"),
+            Column("Refresh Interval", ".spec.refreshInterval"),
+            READY_REASON,
+            READY_STATUS,
+            Column("Last Sync", ".status.refreshTime", "date"),
+            Column("Expires", ".status.expires"),
+            Column("Renews", ".status.renews"),
+            Column("Rollout", ".status.rollout.state"),
+        ),
+        selectable_fields=(
+            ".spec.secretStoreRef.name",
+            ".spec.secretStoreRef.kind",
+            ".spec.target.name",
+            ".spec.refreshInterval",
+        ),
     )
 
-    metadata: ObjectMeta
     spec: ExternalSecretSpec = Field(description="What is wanted.")
     status: ExternalSecretStatus = Field(default_factory=ExternalSecretStatus, description="What is reported.")

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from leasehold.api.meta import Anything, Flag, Model, ObjectMeta, ResourceType, RetrySettings
+from leasehold.api.meta import Anything, Flag, Kind, Model, ResourceType, RetrySettings
 from leasehold.api.stores.vault import VaultProvider
 
 GROUP = "generators.external-secrets.io"
@@ -42,7 +42,7 @@ class VaultDynamicSecretSpec(Model):
     retry_settings: RetrySettings | None = Field(default=None, description="Repetition of failed calls.")
 
 
-class VaultDynamicSecret(Model):
+class VaultDynamicSecret(Kind):
     """Makes credentials with a dynamic secrets engine of Vault."""
 
     resource: ClassVar[ResourceType] = ResourceType(
@@ -54,5 +54,4 @@ class VaultDynamicSecret(Model):
         categories=CATEGORIES,
     )
 
-    metadata: ObjectMeta
     spec: VaultDynamicSecretSpec = Field(description="What is wanted.")

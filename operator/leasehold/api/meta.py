@@ -8,15 +8,28 @@ CRD's, so that reading thousands of objects stays cheap.
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """A column of `kubectl get`. A date is shown as an age, so a time to come needs type string."""
+
+    name: str
+    path: str
+    type: Literal["string", "date", "integer", "boolean"] = "string"
+
+
+READY_REASON = Column("Status", '.status.conditions[?(@.type=="Ready")].reason')
+READY_STATUS = Column("Ready", '.status.conditions[?(@.type=="Ready")].status')
+
+
+@dataclass(frozen=True, slots=True)
 class ResourceType:
-    """How the API server knows a kind: its address, scope and names."""
+    """How the API server knows a kind: its address, scope and names, and what kubectl shows of it."""
 
     group: str
     version: str
@@ -25,6 +38,8 @@ class ResourceType:
     namespaced: bool
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ("external-secrets",)
+    columns: tuple[Column, ...] = ()
+    selectable_fields: tuple[str, ...] = ()
 
     @property
     def api_version(self) -> str:
@@ -38,7 +53,10 @@ class ResourceType:
 
 
 class Model(BaseModel):
-    """Base of all models: frozen, camelCase outside, unknown fields ignored, input never shown in errors."""
+    """Base of all models: frozen, camelCase outside, unknown fields ignored, input never shown in errors.
+
+    As in Go, an empty string means the same as an absent one: ask `if ref.property`, not `is not None`.
+    """
 
     model_config = ConfigDict(
         frozen=True,
@@ -71,9 +89,10 @@ def rules(*pairs: tuple[str, str], **schema: Any) -> dict[str, Any]:
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 CRON = (
-    r"^(@(annually|yearly|monthly|weekly|daily|midnight|hourly)|@every [0-9a-zµ.]+"
-    r"|[0-9*,/?A-Za-z-]+( +[0-9*,/?A-Za-z-]+){4})$"
+    r"^(@(annually|yearly|monthly|weekly|daily|midnight|hourly)|@every\s+\S+"
+    r"|[0-9A-Za-z*,/?#-]+(\s+[0-9A-Za-z*,/?#-]+){4})$"
 )
+"""Five cron fields, or a name such as @daily (RE2 syntax). Whether it can be read is found out at sync."""
 
 Name = Annotated[str, demand(minLength=1, maxLength=253, pattern=rf"^{_LABEL}(\.{_LABEL})*$")]
 """The name of an object (a DNS subdomain)."""
@@ -102,6 +121,14 @@ class ObjectMeta(Model):
     finalizers: tuple[str, ...] = ()
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
+
+
+class Kind(Model):
+    """Base of the models that are objects of their own."""
+
+    resource: ClassVar[ResourceType]
+
+    metadata: ObjectMeta
 
 
 class StoreKind(StrEnum):

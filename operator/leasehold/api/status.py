@@ -6,7 +6,7 @@ Reading is lenient (states are plain text), because an older or newer operator m
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from leasehold.api.meta import Condition, Model, demand
 
@@ -19,6 +19,8 @@ class ExternalSecretCondition(Condition):
 
 class Binding(Model):
     """The Secret, for service bindings."""
+
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
 
     name: str = Field(default="", description="Name of the Secret.")
 

@@ -161,6 +161,14 @@ class Target(Model):
                 ),
                 "deletionPolicy Merge has nothing to work on with creationPolicy None",
             ),
+            (
+                (
+                    "has(self.manifest) || !has(self.template) || !has(self.template.templateFrom)"
+                    " || self.template.templateFrom.all(t, !has(t.target)"
+                    " || t.target.lowerAscii() in ['', 'data', 'annotations', 'labels'])"
+                ),
+                "templateFrom target of a Secret must be Data, Annotations or Labels",
+            ),
         )
     )
 

@@ -10,11 +10,14 @@ from pydantic import ConfigDict, Field, StrictInt, WithJsonSchema, model_validat
 
 from leasehold.api import duration
 from leasehold.api.meta import (
+    READY_REASON,
+    READY_STATUS,
+    Column,
     Condition,
+    Kind,
     LabelSelector,
     Model,
     Namespace,
-    ObjectMeta,
     ResourceType,
     RetrySettings,
 )
@@ -154,7 +157,15 @@ class StoreStatus(Model):
     conditions: tuple[Condition, ...] = Field(default=(), description="Whether the store can be used.")
 
 
-class SecretStore(Model):
+_COLUMNS = (
+    Column("AGE", ".metadata.creationTimestamp", "date"),
+    READY_REASON,
+    Column("Capabilities", ".status.capabilities"),
+    READY_STATUS,
+)
+
+
+class SecretStore(Kind):
     """A backend for the ExternalSecrets of one namespace."""
 
     resource: ClassVar[ResourceType] = ResourceType(
@@ -164,14 +175,14 @@ class SecretStore(Model):
         plural="secretstores",
         namespaced=True,
         short_names=("ss",),
+        columns=_COLUMNS,
     )
 
-    metadata: ObjectMeta
     spec: SecretStoreSpec = Field(description="What is wanted.")
     status: StoreStatus = Field(default_factory=StoreStatus, description="What is reported.")
 
 
-class ClusterSecretStore(Model):
+class ClusterSecretStore(Kind):
     """A backend for the ExternalSecrets of many namespaces."""
 
     resource: ClassVar[ResourceType] = ResourceType(
@@ -181,9 +192,9 @@ class ClusterSecretStore(Model):
         plural="clustersecretstores",
         namespaced=False,
         short_names=("css",),
+        columns=_COLUMNS,
     )
 
-    metadata: ObjectMeta
     spec: SecretStoreSpec = Field(description="What is wanted.")
     status: StoreStatus = Field(default_factory=StoreStatus, description="What is reported.")
 

@@ -251,6 +251,18 @@ class CheckAndSet(Model):
 class VaultProvider(Model):
     """A Vault server, a mount on it, and the login."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                (
+                    "!has(self.checkAndSet) || !has(self.checkAndSet.required) || !self.checkAndSet.required"
+                    " || !has(self.version) || self.version != 'v1'"
+                ),
+                "checkAndSet needs version v2 of the KV engine",
+            ),
+        )
+    )
+
     server: str = Field(description="Address of the server, such as https://vault.example.org:8200.")
     path: str | None = Field(default=None, description="Mount path of the KV engine, such as secret.")
     version: Literal["v1", "v2"] = Field(default="v2", description="Version of the KV engine.")
