@@ -75,12 +75,22 @@ def _sum_parts(text: str) -> int:
         whole, _, fraction = found[1].partition(".")
         unit = _UNITS[found[2]]
         total += int(whole or 0) * unit
-        if fraction:
-            total += int(fraction) * unit // 10 ** len(fraction)
+        total += _fraction(fraction, unit)
         at = found.end()
     if not text:
         raise ValueError(_PROBLEM)
     return total
+
+
+def _fraction(digits: str, unit: int) -> int:
+    """Return the nanoseconds of a decimal fraction of a unit, with Go's rounding: digits past an int64 are dropped."""
+    count, scale = 0, 1
+    for digit in digits:
+        longer = count * 10 + int(digit)
+        if longer > _LIMIT:
+            break
+        count, scale = longer, scale * 10
+    return int(count * (unit / scale))
 
 
 def _render_small(nanoseconds: int) -> str:

@@ -77,9 +77,10 @@ def _name(obj: Mapping[str, Any]) -> str:
     metadata = obj.get("metadata")
     if not isinstance(metadata, Mapping):
         return "(unnamed)"
-    name = str(metadata.get("name", "(unnamed)"))
-    namespace = metadata.get("namespace")
-    return f"{namespace}/{name}" if namespace else name
+    name, namespace = metadata.get("name"), metadata.get("namespace")
+    if not isinstance(name, str):
+        return "(unnamed)"
+    return f"{namespace}/{name}" if isinstance(namespace, str) and namespace else name
 
 
 def _path(location: tuple[int | str, ...]) -> str:
