@@ -116,6 +116,8 @@ class LeaseRecord:
     name: str
     sources: Mapping[str, SourceRecord] = field(default_factory=dict)
     """Source id (for example dataFrom[0]) -> its record."""
+    on_delete: str = "Revoke"
+    """spec.lease.onDelete as last seen: the object is gone when it is needed."""
     orphaned_at: float | None = None
     """When the ExternalSecret went while its leases could not be revoked."""
 

@@ -55,7 +55,7 @@ class SecretBytes:
     def _refuse(self, *_: object) -> NoReturn:
         raise TypeError("a secret value is neither copied nor serialised")
 
-    __reduce_ex__ = __reduce__ = __copy__ = __deepcopy__ = __getstate__ = _refuse  # type: ignore[assignment]
+    __reduce_ex__ = __reduce__ = __copy__ = __deepcopy__ = __getstate__ = _refuse
 
 
 SecretMap: TypeAlias = Mapping[str, SecretBytes]

@@ -1,0 +1,251 @@
+"""What the user reads after a pass: conditions, times, leases, history, and the one patch that says it.
+
+A failure's message is ESO's text verbatim, then ``: `` and the cause with path and remedy.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from leasehold.api.externalsecret import ExternalSecret
+from leasehold.domain import desired, lease
+from leasehold.domain.errors import DomainError
+from leasehold.domain.lease import Lease, LeaseRecord, LeaseTerms, SourceRecord
+from leasehold.domain.reasons import ReadyReason, Why
+from leasehold.domain.values import SecretBytes, fingerprint
+
+HISTORY = 10
+"""Entries of status.history that are kept."""
+QUIET = frozenset({"targetResourceVersion"})
+"""Status fields that alone are not worth a write; they ride along with others."""
+
+
+DRIFT = frozenset({Why.TARGET_MISSING, Why.TARGET_CHANGED})
+"""Repairs: the Secret is written, the values are what they were, so the status has nothing new to say."""
+
+
+class Stage(StrEnum):
+    """Where a pass failed: ESO's message for it."""
+
+    FETCH = "could not get secret data from provider"
+    WRITE = "could not update secret"
+    IMMUTABLE = "could not update secret, target is immutable"
+    OWNED = "target is owned by another ExternalSecret"
+    TAKEN = "failed to take ownership of target secret"
+    ORPHANS = "could not delete orphaned secrets"
+    DELETE = "could not delete secret"
+    TEMPLATE = "could not apply template"
+
+
+SYNCED = "secret synced"
+RETAINED = "secret retained due to DeletionPolicy=Retain"
+DELETED = "secret deleted due to DeletionPolicy=Delete"
+MISSING = "secret will not be created due to CreationPolicy=Merge"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a pass came to, as the user should see it."""
+
+    ready: bool
+    reason: ReadyReason
+    message: str
+    why: Why | None = None
+    refreshed_at: float | None = None
+    """Time of the read, where the values were read."""
+    wrote: bool = False
+    """The Secret was written."""
+    binding: bool = False
+    target_version: str = ""
+    values: str = ""
+    """Keyed fingerprint of the data that was written."""
+
+
+def failure(stage: Stage, error: DomainError, *, why: Why | None = None) -> Outcome:
+    """Return the outcome of a pass that failed; nothing but the condition moves."""
+    return Outcome(ready=False, reason=ReadyReason.FAILED, message=f"{stage.value}: {error}", why=why)
+
+
+def rfc3339(at: float) -> str:
+    """Return a time as Kubernetes writes it: UTC, whole seconds."""
+    return datetime.datetime.fromtimestamp(int(at), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What beside the outcome goes into the status."""
+
+    record: LeaseRecord | None
+    terms: LeaseTerms
+    rollout: Mapping[str, Any] | None
+    """status.rollout as it should be; None leaves it as it is."""
+    key: SecretBytes
+    """Key of the fingerprints."""
+    freshness: float
+    """Seconds by which status.refreshTime may lag behind (0: never)."""
+
+
+def status(secret: ExternalSecret, outcome: Outcome | None, view: View, *, now: float) -> dict[str, Any]:
+    """Return the whole status as it should be, in wire form."""
+    wire = secret.status.to_wire()
+    if outcome is not None:
+        wire["conditions"] = conditions(wire.get("conditions", []), outcome, now=now)
+        if outcome.ready:
+            _synced(wire, secret, outcome, view)
+    _leases(wire, secret, view, now=now)
+    if view.rollout is not None:
+        wire["rollout"] = dict(view.rollout)
+    elif secret.spec.rollout is None:
+        wire.pop("rollout", None)
+    if outcome is not None and outcome.wrote and (view.record is not None or secret.spec.rollout is not None):
+        wire["history"] = history(wire.get("history", []), outcome, now=now)
+    return wire
+
+
+def _synced(wire: dict[str, Any], secret: ExternalSecret, outcome: Outcome, view: View) -> None:
+    wire["syncedResourceVersion"] = desired.synced_version(secret)
+    if outcome.refreshed_at is not None:
+        shown = secret.status.refresh_time
+        told = outcome.wrote and outcome.why not in DRIFT
+        if shown is None or told or outcome.refreshed_at - shown.timestamp() >= view.freshness:
+            wire["refreshTime"] = rfc3339(outcome.refreshed_at)
+    if outcome.binding:
+        wire["binding"] = {"name": desired.target_name(secret)}
+    elif outcome.refreshed_at is not None:
+        wire.pop("binding", None)
+    if outcome.target_version:
+        wire["targetResourceVersion"] = outcome.target_version
+
+
+def conditions(present: Sequence[Mapping[str, Any]], outcome: Outcome, *, now: float) -> list[Mapping[str, Any]]:
+    """Return the conditions with Ready replaced; the transition time moves only with its status."""
+    status = "True" if outcome.ready else "False"
+    old = next((condition for condition in present if condition.get("type") == "Ready"), None)
+    moved = old is None or old.get("status") != status or not old.get("lastTransitionTime")
+    ready = {
+        "type": "Ready",
+        "status": status,
+        "reason": outcome.reason.value,
+        "message": outcome.message,
+        "lastTransitionTime": rfc3339(now) if moved or old is None else old["lastTransitionTime"],
+    }
+    return [*(condition for condition in present if condition.get("type") != "Ready"), ready]
+
+
+def _leases(wire: dict[str, Any], secret: ExternalSecret, view: View, *, now: float) -> None:
+    sources = view.record.sources if view.record is not None else {}
+    shown = [entry for source in sorted(sources) for entry in _source(source, sources[source], secret, view, now=now)]
+    current = [held.current for held in sources.values() if held.current is not None and held.current.lease_id]
+    for field, value in (
+        ("leases", shown),
+        ("expires", rfc3339(min(held.ends_at for held in current)) if current else None),
+        ("renews", _renews(sources, secret, view)),
+    ):
+        if value:
+            wire[field] = value
+        else:
+            wire.pop(field, None)
+
+
+def _renews(sources: Mapping[str, SourceRecord], secret: ExternalSecret, view: View) -> str | None:
+    dues = [
+        due
+        for source, held in sources.items()
+        if held.current is not None and held.current.lease_id
+        for due in (
+            lease.renews_at(held.current, view.terms, f"{secret.metadata.uid}/{source}"),
+            lease.rotates_at(held.current, view.terms, f"{secret.metadata.uid}/{source}"),
+        )
+        if due is not None and (due < held.current.ends_at or not held.current.renewable)
+    ]
+    return rfc3339(min(dues)) if dues else None
+
+
+def _source(source: str, held: SourceRecord, secret: ExternalSecret, view: View, *, now: float) -> list[dict[str, Any]]:
+    uid = f"{secret.metadata.uid}/{source}"
+    shown = []
+    if held.current is not None and held.current.lease_id:
+        state = "Active" if now < held.current.ends_at else "Ended"
+        shown.append(
+            {
+                **_times(source, held.current, state, view),
+                **_optional("renewsAt", lease.renews_at(held.current, view.terms, uid)),
+                **_optional("rotatesAt", lease.rotates_at(held.current, view.terms, uid)),
+            }
+        )
+    shown.extend(
+        _times(source, old.lease, "Replaced" if old.until is None else "Retiring", view)
+        | _optional("expiresAt", old.until)
+        for old in held.old
+    )
+    return shown
+
+
+def _times(source: str, held: Lease, state: str, view: View) -> dict[str, Any]:
+    return {
+        "source": source,
+        "fingerprint": lease_fingerprint(view.key, held),
+        "state": state,
+        "issuedAt": rfc3339(held.issued_at),
+        "expiresAt": rfc3339(held.expires_at),
+        **_optional("maxExpiresAt", held.max_expires_at),
+        **_optional("ownerExpiresAt", held.owner_expires_at),
+    }
+
+
+def lease_fingerprint(key: SecretBytes, held: Lease) -> str:
+    """Return the keyed fingerprint by which a lease is named in public; never its id."""
+    return fingerprint(key, b"lease", held.lease_id.reveal())
+
+
+def _optional(field: str, at: float | None) -> dict[str, Any]:
+    return {} if at is None else {field: rfc3339(at)}
+
+
+def published(secret: ExternalSecret, record: LeaseRecord | None, key: SecretBytes) -> bool:
+    """Tell whether the status names every current lease: it is written after the Secret that carries them."""
+    if record is None:
+        return True
+    shown = {entry.fingerprint for entry in secret.status.leases if entry.state == "Active"}
+    return all(
+        lease_fingerprint(key, held.current) in shown
+        for held in record.sources.values()
+        if held.current is not None and held.current.lease_id
+    )
+
+
+def history(present: Sequence[Mapping[str, Any]], outcome: Outcome, *, now: float) -> list[Mapping[str, Any]]:
+    """Return the bounded history with this write at its end."""
+    before = present[-1].get("new") if present else None
+    entry = {
+        "time": rfc3339(now),
+        "what": "Published",
+        **({"why": outcome.why.value} if outcome.why is not None else {}),
+        **({"old": before} if before else {}),
+        "new": outcome.values,
+    }
+    return [*present, entry][-HISTORY:]
+
+
+def patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the merge-patch from one status to the other, None where it is not worth a write."""
+    difference = merge_patch(old, new)
+    return difference if difference.keys() - QUIET else None
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the RFC 7386 merge-patch that turns one JSON object into the other."""
+    result: dict[str, Any] = {field: None for field in old if field not in new}
+    for field, value in new.items():
+        before = old.get(field)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            inner = merge_patch(before, value)
+            if inner:
+                result[field] = inner
+        elif before != value:
+            result[field] = value
+    return result

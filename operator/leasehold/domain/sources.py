@@ -1,0 +1,256 @@
+"""From the entries of an ExternalSecret to remote reads, and from what was read to the keys of the Secret.
+
+Order is the rule (ESO's): dataFrom entry by entry, later ones win, then data over all of it. One remote is read once,
+however many entries project from it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from leasehold.api.externalsecret import ExternalSecret
+from leasehold.api.sources import (
+    ConversionStrategy,
+    DataFrom,
+    DecodingStrategy,
+    MetadataPolicy,
+    NullBytePolicy,
+    RemoteRef,
+    SourceRef,
+)
+from leasehold.domain.errors import Misconfigured
+from leasehold.domain.ports import Document, MintRequest, Remote
+from leasehold.domain.values import SecretBytes, SecretMap
+
+LEASED_GENERATORS = frozenset({"VaultDynamicSecret"})
+"""Generators whose answer is a lease."""
+MAX_KEY = 253
+_KEY = re.compile(r"[-._a-zA-Z0-9]+")
+_FOREIGN = re.compile(r"[^-._a-zA-Z0-9]")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of data or dataFrom, made plain."""
+
+    id: str
+    """Where it stands: data[0], dataFrom[1]."""
+    remote: Remote | None
+    field: str = ""
+    """Property of the document; "" is all of it."""
+    secret_key: str = ""
+    """Key in the Secret; "" for an entry of dataFrom."""
+    store: tuple[str, str] = ("", "")
+    """Kind and name of the store; empty strings for a generator."""
+    generator: tuple[str, str] | None = None
+    """Kind and name of the generator."""
+    conversion: ConversionStrategy = ConversionStrategy.DEFAULT
+    decoding: DecodingStrategy = DecodingStrategy.NONE
+    refuse_null_bytes: bool = False
+
+    @property
+    def leased(self) -> bool:
+        """True where the kind of source alone says that its answer is a lease."""
+        return self.generator is not None and self.generator[0] in LEASED_GENERATORS
+
+
+def entries(secret: ExternalSecret) -> tuple[Entry, ...]:
+    """Return the entries in the order in which they apply.
+
+    Raises:
+        Misconfigured: an entry names no store or generator, or asks for something that this version does not do.
+    """
+    spec = secret.spec
+    found = [_from_map(secret, f"dataFrom[{index}]", item) for index, item in enumerate(spec.data_from)]
+    for index, item in enumerate(spec.data):
+        where = f"data[{index}]"
+        # ESO ignores sourceRef.generatorRef here: it is deprecated and the store of the object is used.
+        store = _store(secret, where, item.source_ref)
+        found.append(_from_ref(where, item.remote_ref, store, secret_key=item.secret_key))
+    if not found:
+        raise Misconfigured("nothing to read", path="spec.data", remedy="set data or dataFrom")
+    return tuple(found)
+
+
+def _from_map(secret: ExternalSecret, where: str, item: DataFrom) -> Entry:
+    path = f"spec.{where}"
+    if item.rewrite:
+        raise Misconfigured("rewrite is not supported by this version", path=f"{path}.rewrite", remedy="remove it")
+    if item.source_ref is not None and item.source_ref.generator_ref is not None:
+        ref = item.source_ref.generator_ref
+        if ref.kind not in LEASED_GENERATORS:
+            raise Misconfigured(
+                f"generator kind {ref.kind} is not supported by this version",
+                path=f"{path}.sourceRef.generatorRef",
+                remedy="use VaultDynamicSecret, or keep this object on another controller class",
+            )
+        return Entry(id=where, remote=None, generator=(ref.kind, ref.name))
+    if item.find is not None:
+        raise Misconfigured("find is not supported by this version", path=f"{path}.find", remedy="name the keys")
+    if item.extract is None:
+        raise Misconfigured("the entry reads nothing", path=path, remedy="set extract, find or sourceRef.generatorRef")
+    return _from_ref(where, item.extract, _store(secret, where, item.source_ref))
+
+
+def _from_ref(where: str, ref: RemoteRef, store: tuple[str, str], *, secret_key: str = "") -> Entry:
+    return Entry(
+        id=where,
+        remote=Remote(ref.key, ref.version or "", metadata=ref.metadata_policy is MetadataPolicy.FETCH),
+        field=ref.property or "",
+        secret_key=secret_key,
+        store=store,
+        conversion=ref.conversion_strategy,
+        decoding=ref.decoding_strategy,
+        refuse_null_bytes=ref.null_byte_policy is NullBytePolicy.FAIL,
+    )
+
+
+def _store(secret: ExternalSecret, where: str, source: SourceRef | None) -> tuple[str, str]:
+    ref = source.store_ref if source is not None and source.store_ref is not None else secret.spec.secret_store_ref
+    if ref is None or not ref.name:
+        raise Misconfigured(
+            "no store to read from", path=f"spec.{where}", remedy="set spec.secretStoreRef.name or its own sourceRef"
+        )
+    return ref.kind.value, ref.name
+
+
+def stores(secret: ExternalSecret) -> tuple[tuple[str, str], ...]:
+    """Return kind and name of each distinct store that the entries name, in order."""
+    return tuple(dict.fromkeys(entry.store for entry in entries(secret) if entry.generator is None))
+
+
+def lease_hash(entry: Entry, backend: object, account: str) -> str:
+    """Return the hash of what a leased source says: another hash means another credential.
+
+    ``backend`` is the JSON-ready description of the generator's or store's provider, ``account`` who logs in.
+    """
+    remote = entry.remote
+    text = json.dumps(
+        [entry.generator, entry.store, [remote.path, remote.version] if remote else None, backend, account],
+        sort_keys=True,
+        separators=(",", ":"),
+        default=str,
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def mint_request(remote: Remote, mount: str) -> MintRequest:
+    """Return the request for a leased answer of a store read: the mount and the path, read by GET."""
+    prefix = mount.strip("/")
+    path = remote.path.strip("/")
+    full = path if not prefix or path == prefix or path.startswith(f"{prefix}/") else f"{prefix}/{path}"
+    return MintRequest(path=full)
+
+
+Answers = Mapping[str, Document | SecretMap]
+"""Entry id -> the document that was read for it, or the values of its lease."""
+
+
+def assemble(
+    found: tuple[Entry, ...], answers: Answers, *, absent: frozenset[str] = frozenset()
+) -> dict[str, SecretBytes]:
+    """Return the keys and values for the template, from the answers in the order of the entries.
+
+    ``absent`` are entries whose remote secret is gone and whose deletion policy lets them vanish.
+
+    Raises:
+        Missing: a property is not there.
+        Misconfigured: a key is invalid or collides, a value does not decode or holds a null byte.
+    """
+    result: dict[str, SecretBytes] = {}
+    for entry in found:
+        if entry.id in absent:
+            continue
+        answer = answers[entry.id]
+        if entry.secret_key:
+            value = answer[entry.field] if isinstance(answer, Mapping) else answer.value(entry.field)
+            result[entry.secret_key] = _finish(entry, entry.secret_key, value)
+        else:
+            members = answer if isinstance(answer, Mapping) else answer.entries(entry.field)
+            result.update(_members(entry, members))
+    return result
+
+
+def _members(entry: Entry, members: SecretMap) -> dict[str, SecretBytes]:
+    converted = convert_keys(members, entry.conversion, where=f"spec.{entry.id}")
+    for key in converted:
+        check_key(key, where=f"spec.{entry.id}")
+    return {key: _finish(entry, key, value) for key, value in converted.items()}
+
+
+def _finish(entry: Entry, key: str, value: SecretBytes) -> SecretBytes:
+    decoded = decode(value, entry.decoding, where=f"spec.{entry.id}", key=key)
+    if entry.refuse_null_bytes and b"\x00" in decoded.reveal():
+        raise Misconfigured(
+            f"the value of key {key} holds a null byte", path=f"spec.{entry.id}", remedy="set nullBytePolicy to Ignore"
+        )
+    return decoded
+
+
+def convert_keys(members: SecretMap, strategy: ConversionStrategy, *, where: str) -> dict[str, SecretBytes]:
+    """Return the members with foreign characters of their keys replaced; empty keys are dropped.
+
+    Raises:
+        Misconfigured: two keys become one.
+    """
+    unicode = strategy is ConversionStrategy.UNICODE
+    result: dict[str, SecretBytes] = {}
+    for key, value in members.items():
+        if not key:
+            continue
+        name = _FOREIGN.sub(_code_point if unicode else "_", key)
+        if name in result:
+            raise Misconfigured(
+                f"two remote keys become {name}", path=where, remedy="set conversionStrategy to Unicode, or rename one"
+            )
+        result[name] = value
+    return result
+
+
+def _code_point(match: re.Match[str]) -> str:
+    return f"_U{ord(match.group()):04x}_"
+
+
+def check_key(key: str, *, where: str) -> None:
+    """Raise Misconfigured for a key that no Secret can have."""
+    if len(key) > MAX_KEY or _KEY.fullmatch(key) is None:
+        raise Misconfigured(
+            f"key {key[:64]!r} is no valid Secret key", path=where, remedy=f"use letters, digits, - . _ up to {MAX_KEY}"
+        )
+
+
+def decode(value: SecretBytes, strategy: DecodingStrategy, *, where: str, key: str) -> SecretBytes:
+    """Return the value decoded; Auto tries base64, then its URL alphabet, and else keeps the value.
+
+    Raises:
+        Misconfigured: Base64 or Base64URL was asked for and the value is neither.
+    """
+    if strategy is DecodingStrategy.NONE:
+        return value
+    for alphabet in (DecodingStrategy.BASE64, DecodingStrategy.BASE64_URL):
+        if strategy in (alphabet, DecodingStrategy.AUTO):
+            decoded = _base64(value.reveal(), altchars=b"-_" if alphabet is DecodingStrategy.BASE64_URL else None)
+            if decoded is not None:
+                return SecretBytes(decoded)
+    if strategy is DecodingStrategy.AUTO:
+        return value
+    raise Misconfigured(
+        f"the value of key {key} is no {strategy.value}", path=where, remedy="set decodingStrategy to Auto or None"
+    )
+
+
+def _base64(raw: bytes, *, altchars: bytes | None) -> bytes | None:
+    # Go's decoder skips line ends and demands padding.
+    text = raw.replace(b"\n", b"").replace(b"\r", b"")
+    if altchars is not None and (b"+" in text or b"/" in text):
+        return None
+    try:
+        return base64.b64decode(text, altchars=altchars, validate=True)
+    except (binascii.Error, ValueError):
+        return None
