@@ -42,3 +42,10 @@ def test_a_young_object_has_an_empty_status():
     young = parse.external_secret({"metadata": {"name": "a"}, "spec": {}})
     assert young.status.refresh_time is None
     assert young.status.conditions == ()
+
+
+def test_repeated_keys_are_found_in_a_list_of_any_length():
+    keys = ["b", *(f"k{place}" for place in range(1000)), "a", "b", "a", "b"]
+    found = spec(data=[{"secretKey": key, "remoteRef": {"key": "r"}} for key in keys])
+    assert found.repeated_keys() == ("b", "a")
+    assert spec(data=[]).repeated_keys() == ()
