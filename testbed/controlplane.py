@@ -51,14 +51,15 @@ class ControlPlane:
         self.folder = yard.folder / "controlplane"
         self.folder.mkdir(exist_ok=True, mode=0o700)
         self.etcd = yard.process("etcd")
-        self.apiserver = yard.process("kube-apiserver")
+        # In good order it would wait up to a minute for the watches of clients that do not hang up.
+        self.apiserver = yard.process("kube-apiserver", patience=2.0)
         self.controller_manager = yard.process("kube-controller-manager")
         self._ports = {name: yard.port() for name in ("etcd", "peer", "api", "controllers")}
         self._authority = certificates.found("testbed-kubernetes")
         self.url = f"https://127.0.0.1:{self._ports['api']}"
         self.ca_pem = self._authority.pem
         self.admin_token = secrets.token_urlsafe(24)
-        self.audit_log = self.folder / "audit.log"
+        self.audit_log = yard.logs / "kubernetes-audit.log"
         self._prepare()
 
     def __enter__(self) -> Self:

@@ -22,13 +22,17 @@ from testbed.ports import Port
 
 
 class Process:
-    """One server: a command that can be started, paused, ended, and started again."""
+    """One server: a command that can be started, paused, ended, and started again.
 
-    def __init__(self, yard: "Yard", name: str, *, ends_by: signal.Signals = signal.SIGTERM) -> None:
+    `ends_by` is the signal that ends it in good order; after `patience` seconds SIGKILL follows.
+    """
+
+    def __init__(self, yard: "Yard", name: str, *, ends_by: signal.Signals, patience: float) -> None:
         self.yard = yard
         self.name = name
-        self.log = yard.folder / "logs" / f"{name}.log"
+        self.log = yard.logs / f"{name}.log"
         self._ends_by = ends_by
+        self._patience = patience
         self._popen: subprocess.Popen[bytes] | None = None
 
     @property
@@ -50,7 +54,6 @@ class Process:
         """
         if self.alive:
             raise BedError(f"{self.name} runs already")
-        self.log.parent.mkdir(parents=True, exist_ok=True)
         person = pwd.getpwnam(account) if account else None
         with self.log.open("ab") as output:
             self._popen = subprocess.Popen(
@@ -71,12 +74,12 @@ class Process:
         """Wait until the server answers; see readiness.wait_until."""
         readiness.wait_until(ready, what, server=self, patience=patience)
 
-    def stop(self, *, patience: float = roster.PATIENCE) -> None:
-        """End it in good order, by force after `patience` seconds. Does nothing when it does not run."""
+    def stop(self) -> None:
+        """End it in good order, by force when that takes too long. Does nothing when it does not run."""
         if self._popen is None:
             return
         if self._popen.poll() is None:
-            roster.end(self.entry(), patience=patience)
+            roster.end(self.entry())
         self._popen.wait()
         self._popen = None
         self.yard.note()
@@ -99,14 +102,15 @@ class Process:
             being.send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Undo `pause`."""
-        for being in (roster.see(self.pid), *roster.descendants(self.pid)):
-            being.send(signal.SIGCONT)
+        """Undo `pause`. Does nothing when it does not run."""
+        if self.alive:
+            for being in (roster.see(self.pid), *roster.descendants(self.pid)):
+                being.send(signal.SIGCONT)
 
     def entry(self) -> roster.Entry:
         """Its line in the roster. Raises BedError when it does not run."""
         being = roster.see(self.pid)
-        return roster.Entry(self.name, being.pid, being.born, ends_by=self._ends_by)
+        return roster.Entry(self.name, being.pid, being.born, ends_by=self._ends_by, patience=self._patience)
 
     def detach(self) -> None:
         """Let it run on when this process ends, and know it no longer."""
@@ -121,7 +125,8 @@ class Yard:
 
     def __init__(self, folder: Path, *, attached: bool = True) -> None:
         self.folder = folder.absolute()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.logs = self.folder / "logs"
+        self.logs.mkdir(parents=True, exist_ok=True)
         self._attached = attached
         self._processes: list[Process] = []
         self._ports: list[Port] = []
@@ -137,9 +142,11 @@ class Yard:
     ) -> None:
         self.end()
 
-    def process(self, name: str, *, ends_by: signal.Signals = signal.SIGTERM) -> Process:
+    def process(
+        self, name: str, *, ends_by: signal.Signals = signal.SIGTERM, patience: float = roster.PATIENCE
+    ) -> Process:
         """Return a server of this yard, not started. The order of these calls is the order of ending, reversed."""
-        process = Process(self, name, ends_by=ends_by)
+        process = Process(self, name, ends_by=ends_by, patience=patience)
         self._processes.append(process)
         return process
 

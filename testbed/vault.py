@@ -17,7 +17,7 @@ from testbed.certificates import write_private
 from testbed.controlplane import ControlPlane
 from testbed.postgres import ADMIN, Postgres
 from testbed.processes import Yard
-from testbed.wire import Answer, Wire
+from testbed.wire import TIMEOUT, Answer, Wire
 
 REVIEWER = "vault-token-reviewer"
 _PLUGINS = {"kubernetes": "auth", "postgresql-database-plugin": "database"}
@@ -35,7 +35,7 @@ class Vault:
         self.folder = yard.folder / name
         self.folder.mkdir(exist_ok=True, mode=0o700)
         self.server = yard.process(name)
-        self.audit_log = self.folder / "audit.log"
+        self.audit_log = yard.logs / f"{name}-audit.log"
         self.root_token = ""
         self.ca_pem = ""
         self._storage = storage
@@ -99,9 +99,9 @@ class Vault:
         self.api("PUT", "sys/unseal", {"key": self._unseal_key})
         self.server.wait_until(lambda: self._wire().is_up("/v1/sys/health"), "active")
 
-    def ask(self, method: str, path: str, body: object = None, *, token: str = "") -> Answer:
+    def ask(self, method: str, path: str, body: object = None, *, token: str = "", timeout: float = TIMEOUT) -> Answer:
         """Send a request to `/v1/PATH`, as root unless a token is given, and return the answer of any status."""
-        return self._wire(token).ask(method, f"/v1/{path}", body)
+        return self._wire(token).ask(method, f"/v1/{path}", body, timeout=timeout)
 
     def api(self, method: str, path: str, body: object = None, *, token: str = "") -> Any:
         """Send a request to `/v1/PATH`, as root unless a token is given; BedError unless the status is 2xx."""

@@ -10,15 +10,13 @@ from pathlib import Path
 
 from testbed import roster
 
-PATIENCE = 2.0
-
 
 def main() -> None:
     """Wait for the end of input, then end the servers of the folder named on the command line."""
     folder = Path(sys.argv[1])
     while sys.stdin.buffer.read(4096):
         pass
-    roster.end_all(folder, patience=PATIENCE)
+    roster.end_all(folder)
 
 
 if __name__ == "__main__":
