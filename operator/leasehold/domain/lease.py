@@ -103,6 +103,8 @@ class SourceRecord:
     intent: Intent | None = None
     current: Lease | None = None
     old: tuple[OldLease, ...] = ()
+    lost: bool = False
+    """The last lease ended before its time; the next mint says so."""
     life: float | None = None
     """Seconds of the maximum life, learned from the backend; the next lease knows it from the start."""
 
@@ -199,7 +201,7 @@ def plan(held: SourceRecord | None, wanted_hash: str, *, terms: LeaseTerms, uid:
     if held is not None and held.intent is not None:
         return Plan(Step.CLEAR_INTENT)
     if held is None or held.current is None:
-        return Plan(Step.MINT, Why.LEASE_MISSING)
+        return Plan(Step.MINT, Why.LEASE_GONE if held is not None and held.lost else Why.LEASE_MISSING)
     lease = held.current
     if held.source_hash != wanted_hash:
         return Plan(Step.MINT, Why.SOURCE_CHANGED)
@@ -283,3 +285,30 @@ def retiring(held: SourceRecord, *, grace: float, now: float) -> SourceRecord:
             for old in held.old
         ),
     )
+
+
+def lost(held: SourceRecord) -> SourceRecord:
+    """Return the record after its current lease ended before its time; its values stay in the Secret only."""
+    return replace(held, current=None, lost=True)
+
+
+def caught_up(current: Lease, *, expires_at: float | None, owner_expires_at: float | None) -> Lease:
+    """Return the lease with the later times that a status shows: renewals are not recorded, the status has them."""
+    if expires_at is not None and expires_at > current.expires_at:
+        current = replace(current, expires_at=expires_at, renewed_at=expires_at - current.duration)
+    if owner_expires_at is not None and (current.owner_expires_at or 0.0) < owner_expires_at:
+        renewed_at = owner_expires_at - current.owner_period
+        current = replace(current, owner_expires_at=owner_expires_at, owner_renewed_at=renewed_at)
+    return current
+
+
+def ended(held: SourceRecord, old: OldLease) -> SourceRecord:
+    """Return the record without one old lease."""
+    return replace(held, old=tuple(other for other in held.old if other is not old))
+
+
+def let_go(held: SourceRecord, *, now: float) -> SourceRecord:
+    """Return the record of a source that the object no longer names: its lease is on its way out."""
+    if held.current is None:
+        return held
+    return replace(held, current=None, old=(*held.old, OldLease(held.current, replaced_at=now)))

@@ -390,6 +390,10 @@ class Records(Protocol):
         """Write the record; memory follows only when the API server has it."""
         ...
 
+    def note(self, record: LeaseRecord) -> None:
+        """Replace the record in memory only: renewed times, which the status shows and a restart looks up."""
+        ...
+
     async def delete(self, uid: str) -> None:
         """Remove the record; gone already is success."""
         ...
@@ -400,6 +404,42 @@ class Events(Protocol):
 
     def emit(self, key: Key, *, uid: str, reason: EventReason, message: str, warning: bool = False) -> None:
         """Queue one event about the object."""
+        ...
+
+
+class Signals(Protocol):
+    """Figures for those who watch the operator; never raises, never blocks."""
+
+    def synced(self, key: Key, *, ok: bool, seconds: float) -> None:
+        """Count one pass that fetched, with its duration."""
+        ...
+
+    def ready(self, key: Key, *, status: str) -> None:
+        """Show the Ready condition: True | False."""
+        ...
+
+    def refreshed(self, key: Key, *, at: float) -> None:
+        """Show the time of the last good read."""
+        ...
+
+    def lease(self, key: Key, *, source: str, ends_at: float | None) -> None:
+        """Show when a lease ends, None where it is no longer held."""
+        ...
+
+    def renewed(self, *, result: str) -> None:
+        """Count a renewal by its result: ok | capped | gone | failed …"""
+        ...
+
+    def minted(self, *, why: str) -> None:
+        """Count a mint by its reason."""
+        ...
+
+    def rolled_out(self, *, result: str) -> None:
+        """Count a rollout by its result: started | complete | failed."""
+        ...
+
+    def forget(self, key: Key) -> None:
+        """Remove every series of an object that is gone."""
         ...
 
 

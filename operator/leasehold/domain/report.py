@@ -5,7 +5,7 @@ A failure's message is ESO's text verbatim, then ``: `` and the cause with path 
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -72,7 +72,7 @@ def failure(stage: Stage, error: DomainError, *, why: Why | None = None) -> Outc
 
 def rfc3339(at: float) -> str:
     """Return a time as Kubernetes writes it: UTC, whole seconds."""
-    return datetime.datetime.fromtimestamp(int(at), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return dt.datetime.fromtimestamp(int(at), dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +233,13 @@ def history(present: Sequence[Mapping[str, Any]], outcome: Outcome, *, now: floa
 
 def patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the merge-patch from one status to the other, None where it is not worth a write."""
-    difference = merge_patch(old, new)
+    difference = merge_patch(_filled(old), _filled(new))
     return difference if difference.keys() - QUIET else None
+
+
+def _filled(wire: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the status without empty fields: absent and empty are the same to its readers."""
+    return {field: value for field, value in wire.items() if value not in (None, [], {}, "")}
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

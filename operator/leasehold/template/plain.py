@@ -42,6 +42,21 @@ def render(secret: ExternalSecret, values: SecretMap) -> Shape:
     )
 
 
+def check(secret: ExternalSecret) -> None:
+    """Raise Misconfigured where the template is beyond us, before any value is there."""
+    template = secret.spec.target.template
+    if template is None:
+        return
+    if template.template_from:
+        raise _beyond("spec.target.template.templateFrom")
+    texts = dict(template.data)
+    if template.metadata is not None:
+        texts |= template.metadata.labels | template.metadata.annotations
+    for key, text in texts.items():
+        if b"{{" in _REFERENCE.sub(b"", text.encode()):
+            raise _beyond(f"spec.target.template ({key})")
+
+
 def _data(template: Template, values: SecretMap) -> SecretMap:
     if not template.data:
         return values

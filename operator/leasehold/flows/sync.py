@@ -1,0 +1,322 @@
+"""One pass over one ExternalSecret: look, decide, act, report. The only ``try`` of the pass is here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from leasehold.api.externalsecret import ExternalSecret
+from leasehold.api.parse import Invalid
+from leasehold.domain import access, decide, desired, lease, report, sources
+from leasehold.domain.decide import Act, Facts, Verdict
+from leasehold.domain.errors import DomainError, Misconfigured, Pace, Unavailable
+from leasehold.domain.facts import Key
+from leasehold.domain.lease import LeaseRecord, Step
+from leasehold.domain.reasons import EventReason, Why
+from leasehold.domain.report import Outcome, Stage
+from leasehold.domain.values import SecretMap, fingerprint_each
+from leasehold.flows import fetch, leasing, look, publish, release, rollout
+from leasehold.flows.house import House
+from leasehold.flows.publish import Staged
+
+FIRST_BACKOFF = 1.0
+LAST_BACKOFF = 420.0
+"""Seconds: ESO's per-object limiter, 1 s to 7 min."""
+SLOW = 60.0
+"""Seconds before the first further try where somebody has to grant or mend something."""
+UNCHECKED = 30.0
+"""Seconds to wait for the first check of a store; its result wakes us earlier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an act came to: what to report, and when to look again at the latest."""
+
+    outcome: Outcome | None = None
+    rollout: dict[str, Any] | None = None
+    again: float | None = None
+    """Time of the next look; None leaves it to the next verdict."""
+
+
+async def sync(house: House, key: Key) -> float | None:
+    """Make one pass and return when the next one is due (seconds since the epoch), None for never."""
+    try:
+        secret = house.view.external_secret(key)
+    except Invalid as error:
+        return await _refuse(house, key, error)
+    if secret is None:
+        return await release.gone(house, key)
+    if secret.metadata.deletion_timestamp is not None or not _ours(house, secret):
+        return None
+    started = house.clock.monotonic()
+    try:
+        facts = look.facts(house, secret)
+    except DomainError as error:
+        return await _fail(house, secret, Staged(Stage.FETCH, error), why=None)
+    now = house.clock.now()
+    verdict = decide.decide(facts, now=now)
+    if verdict.act is Act.REST:
+        return verdict.until
+    try:
+        result = await _act(house, facts, verdict)
+    except Staged as staged:
+        due = await _fail(house, secret, staged, why=verdict.why)
+    except DomainError as error:
+        if verdict.act is Act.KEEP:
+            due = await _hold_lease(house, facts, verdict, error)
+        else:
+            due = await _fail(house, secret, Staged(Stage.FETCH, error), why=verdict.why)
+    else:
+        due = await _conclude(house, facts, verdict, result)
+    if verdict.act is Act.FETCH:
+        ok = house.memory.get(secret.metadata.uid).failures == 0
+        house.signals.synced(key, ok=ok, seconds=house.clock.monotonic() - started)
+    return due
+
+
+def _ours(house: House, secret: ExternalSecret) -> bool:
+    """Tell whether some store of the object is ours to serve: objects of another class are not touched at all."""
+    try:
+        named = sources.stores(secret)
+    except Misconfigured:
+        return True  # a mistake that nobody else will report
+    namespace = secret.metadata.namespace or ""
+    for kind, name in named:
+        if kind == look.CLUSTER_STORE and not house.rules.cluster_stores:
+            return False
+        store = house.view.store(kind, namespace, name)
+        if store is not None and not access.of_class(store.spec.controller, house.rules.controller_class):
+            return False
+    for kind, name in (entry.generator for entry in sources.entries(secret) if entry.generator is not None):
+        generator = house.view.generator(kind, namespace, name)
+        if generator is not None and not access.of_class(generator.spec.controller, house.rules.controller_class):
+            return False
+    return True
+
+
+# ---------------------------------------------------------------------------------------------------------------- acts
+
+
+async def _act(house: House, facts: Facts, verdict: Verdict) -> Result:
+    if verdict.act is Act.KEEP:
+        if facts.record is not None:
+            await leasing.keep(house, facts.secret, facts.record, verdict)
+            _clear_hold(house, facts, verdict.source)
+        return Result()
+    if verdict.act is Act.VERIFY:
+        return await _verify(house, facts)
+    if verdict.act is Act.FOLLOW:
+        return await _follow(house, facts)
+    return await _fetch(house, facts, verdict.why or Why.RETRY)
+
+
+async def _fetch(house: House, facts: Facts, why: Why) -> Result:
+    secret = facts.secret
+    if _store_unchecked(house, secret):
+        return Result(again=house.clock.now() + UNCHECKED)
+    if _mints(facts, house.clock.now()):
+        await publish.check_before_mint(house, secret)
+    fetched = await fetch.fetch(house, facts, why)
+    done = await publish.publish(house, facts, fetched.values, why)
+    await publish.delete_orphans(house, secret)
+    await _let_go(house, secret)
+    changed = _rolled(house, secret, done.data) if done.data is not None else None
+    now = house.clock.now()
+    house.memory.update(secret.metadata.uid, refreshed_at=now, failures=0, held_until=0.0, follow_at=0.0)
+    house.signals.refreshed(look.key_of(secret), at=now)
+    return Result(outcome=done.outcome, rollout=changed)
+
+
+def _store_unchecked(house: House, secret: ExternalSecret) -> bool:
+    """Tell whether some store exists and waits for its first check: nothing is wrong yet, nothing is reported."""
+    namespace = secret.metadata.namespace or ""
+    named = [house.view.store(kind, namespace, name) for kind, name in sources.stores(secret)]
+    return house.rules.flood_gate and any(store is not None and look.store_ready(store) is None for store in named)
+
+
+def _mints(facts: Facts, now: float) -> bool:
+    held = facts.record.sources if facts.record is not None else {}
+    uid = facts.secret.metadata.uid
+    return any(
+        lease.plan(held.get(source), wanted, terms=facts.terms, uid=f"{uid}/{source}", now=now).step is Step.MINT
+        for source, wanted in facts.leased.items()
+    )
+
+
+def _rolled(house: House, secret: ExternalSecret, data: SecretMap) -> dict[str, Any] | None:
+    """Return status.rollout after this data was published, None where rollouts are off."""
+    if secret.spec.rollout is None:
+        return None
+    keys = fingerprint_each(house.fingerprint_key, data)
+    return rollout.published(secret, keys, now=house.clock.now())
+
+
+async def _let_go(house: House, secret: ExternalSecret) -> None:
+    """Put leases of sources that the object no longer names on their way out; the Secret no longer holds them."""
+    record = house.records.get(secret.metadata.uid)
+    if record is None:
+        return
+    named = {entry.id for entry in sources.entries(secret)}
+    changed = record
+    for source, held in record.sources.items():
+        if source not in named and held.current is not None:
+            changed = changed.with_source(source, lease.let_go(held, now=house.clock.now()))
+    if changed is not record:
+        await house.records.save(changed)
+
+
+async def _verify(house: House, facts: Facts) -> Result:
+    """Compare the Secret with its own data-hash (ESO's validity rule); a difference is repaired from the sources."""
+    secret = facts.secret
+    namespace, name = secret.metadata.namespace or "", desired.target_name(secret)
+    try:
+        live = await house.secrets.get(namespace, name)
+    except DomainError as error:
+        raise Staged(Stage.WRITE, error) from None
+    if live is not None:
+        labels = live.metadata.get("labels") or {}
+        shown = (live.metadata.get("annotations") or {}).get(desired.ANNOTATION_HASH)
+        if labels.get(desired.LABEL_MANAGED) == "true" and shown == desired.data_hash(live.data):
+            house.memory.update(secret.metadata.uid, target_version=live.resource_version)
+            house.note_target(namespace, name, _seen(facts, live.resource_version))
+            return Result(rollout=_rolled(house, secret, live.data))
+    return await _fetch(house, facts, Why.TARGET_CHANGED)
+
+
+def _seen(facts: Facts, version: str) -> Any:
+    return replace(facts.target, resource_version=version) if facts.target is not None else None
+
+
+async def _follow(house: House, facts: Facts) -> Result:
+    progress = await rollout.follow(house, facts.secret)
+    house.memory.update(facts.secret.metadata.uid, follow_at=progress.again or 0.0)
+    return Result(rollout=dict(progress.status), again=progress.again)
+
+
+# -------------------------------------------------------------------------------------------------------------- report
+
+
+async def _conclude(house: House, facts: Facts, verdict: Verdict, result: Result) -> float | None:
+    """Write the status if it says something new, then return the next due time."""
+    secret = facts.secret
+    await _write_status(house, secret, result.outcome, result.rollout)
+    if result.outcome is not None:
+        house.signals.ready(look.key_of(secret), status="True" if result.outcome.ready else "False")
+    if result.again is not None and verdict.act is not Act.FOLLOW:
+        return result.again
+    return _next(house, secret)
+
+
+def _next(house: House, secret: ExternalSecret) -> float | None:
+    """Return the next due time as the mirror and the memory have it now."""
+    fresh = house.view.external_secret(look.key_of(secret)) or secret
+    facts = look.facts(house, fresh)
+    now = house.clock.now()
+    verdict = decide.decide(facts, now=now)
+    return verdict.until if verdict.act is Act.REST else now
+
+
+async def _write_status(
+    house: House, secret: ExternalSecret, outcome: Outcome | None, rolled: dict[str, Any] | None
+) -> None:
+    record = house.records.get(secret.metadata.uid)
+    view = report.View(
+        record=record,
+        terms=look.terms(house, secret),
+        rollout=rolled,
+        key=house.fingerprint_key,
+        freshness=house.rules.status_freshness,
+    )
+    wire = report.status(secret, outcome, view, now=house.clock.now())
+    difference = report.patch(secret.status.to_wire(), wire)
+    key = look.key_of(secret)
+    if difference is not None:
+        await house.objects.patch_status(key, difference)
+        house.note_status(key, wire)
+    _show_leases(house, key, record)
+
+
+def _show_leases(house: House, key: Key, record: LeaseRecord | None) -> None:
+    for source, held in (record.sources if record is not None else {}).items():
+        if held.current is None or held.current.lease_id:
+            ends = held.current.ends_at if held.current is not None else None
+            house.signals.lease(key, source=source, ends_at=ends)
+
+
+# ------------------------------------------------------------------------------------------------------------ failures
+
+
+async def _fail(house: House, secret: ExternalSecret, staged: Staged, *, why: Why | None) -> float | None:
+    """Report a failed pass; the Secret keeps what was last good. Return when to try again."""
+    error, uid = staged.error, secret.metadata.uid
+    memo = house.memory.get(uid)
+    now = house.clock.now()
+    failures = memo.failures + 1
+    wait = backoff(error, failures, uid)
+    house.memory.update(uid, failures=failures, held_until=now + wait)
+    outcome = report.failure(staged.stage, error, why=why)
+    before = decide.ready_condition(secret)
+    if before is None or before.status != "False" or before.message != outcome.message:
+        house.events.emit(
+            look.key_of(secret), uid=uid, reason=EventReason.UPDATE_FAILED, message=outcome.message, warning=True
+        )
+    house.signals.ready(look.key_of(secret), status="False")
+    try:
+        await _write_status(house, secret, outcome, None)
+        due = _next(house, secret)
+    except DomainError:
+        due = None  # the status is tried again with the next pass; the reason stands in the log of the API client
+    return due if due is not None else now + wait
+
+
+def backoff(error: DomainError, failures: int, uid: str) -> float:
+    """Return the seconds before the next try: by the error's pace, doubled per failure, spread by the uid."""
+    retry = error.retry
+    if retry.pace is Pace.NOW:
+        return min(0.05 * 2 ** min(failures, 6), 2.0)
+    first = SLOW if retry.pace is Pace.SLOW else FIRST_BACKOFF
+    wait = min(first * 2 ** min(failures - 1, 10), LAST_BACKOFF)
+    wait -= lease.spread(f"{uid}/{failures}", 0.2) * wait
+    return max(wait, retry.after or 0.0)
+
+
+async def _hold_lease(house: House, facts: Facts, verdict: Verdict, error: DomainError) -> float | None:
+    """Hold a lease whose backend gave no verdict: the value stays, the next try comes sooner the less time is left."""
+    secret, uid, now = facts.secret, facts.secret.metadata.uid, house.clock.now()
+    memo = house.memory.get(uid)
+    failures = memo.lease_holds.get(verdict.source, (0, 0.0))[0] + 1
+    held = facts.record.sources[verdict.source] if facts.record is not None else None
+    left = max(held.current.ends_at - now, 0.0) if held is not None and held.current is not None else 0.0
+    wait = max(min(backoff(error, failures, uid), max(left / 8, lease.RETRY_FLOOR)), error.retry_after or 0.0)
+    house.memory.update(uid, lease_holds={**memo.lease_holds, verdict.source: (failures, now + wait)})
+    house.signals.renewed(result="failed")
+    if failures == 1:
+        house.events.emit(
+            look.key_of(secret),
+            uid=uid,
+            reason=EventReason.LEASE_RENEWAL_FAILED,
+            message=f"{verdict.source}: {error}; the credential lives for {int(left)}s and is tried again",
+            warning=True,
+        )
+    return now + wait
+
+
+def _clear_hold(house: House, facts: Facts, source: str) -> None:
+    memo = house.memory.get(facts.secret.metadata.uid)
+    if source in memo.lease_holds:
+        holds = {name: hold for name, hold in memo.lease_holds.items() if name != source}
+        house.memory.update(facts.secret.metadata.uid, lease_holds=holds)
+
+
+async def _refuse(house: House, key: Key, error: Invalid) -> float | None:
+    """Report an object that does not parse; it waits for its next change."""
+    problem = Misconfigured(f"{error.path} {error.problem}", path=str(key), remedy="mend the field")
+    outcome = report.failure(Stage.FETCH, problem)
+    now = house.clock.now()
+    try:
+        await house.objects.patch_status(key, {"conditions": report.conditions([], outcome, now=now)})
+    except Unavailable:
+        return now + SLOW
+    except DomainError:
+        return None
+    return None
