@@ -76,6 +76,14 @@ def control_plane(yard: Yard, started: dict[str, Part]) -> ControlPlane:
 
 
 @pytest.fixture(scope="session")
+def crds(control_plane: ControlPlane) -> None:
+    """Our kinds, as `kubectl apply -f crds/` installs them, ready for use."""
+    definitions = HERE.parent.parent / "crds"
+    control_plane.kubectl.apply_files(definitions)
+    control_plane.kubectl.run("wait", "--for=condition=Established", "--timeout=30s", f"--filename={definitions}")
+
+
+@pytest.fixture(scope="session")
 def pods(yard: Yard, control_plane: ControlPlane, started: dict[str, Part]) -> Kwok:
     """The scheduler and kwok: Pods run, or fail on purpose by the annotations of testbed/stages."""
     started["pods"] = part = _start(Kwok, yard, control_plane)
