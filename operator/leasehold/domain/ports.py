@@ -408,34 +408,34 @@ class Events(Protocol):
 
 
 class Signals(Protocol):
-    """Figures for those who watch the operator; never raises, never blocks."""
+    """Figures for those who watch the operator (telemetry.metrics); never raises, never blocks."""
 
-    def synced(self, key: Key, *, ok: bool, seconds: float) -> None:
-        """Count one pass that fetched, with its duration."""
+    def pass_ended(self, key: Key, *, seconds: float, result: str) -> None:
+        """Count one pass that asked the backend: its duration, and ``ok`` or the class of its error."""
         ...
 
-    def ready(self, key: Key, *, status: str) -> None:
-        """Show the Ready condition: True | False."""
+    def conditions_set(self, key: Key, statuses: Mapping[str, str]) -> None:
+        """Show the object's conditions: type -> True, False, Unknown."""
         ...
 
-    def refreshed(self, key: Key, *, at: float) -> None:
+    def refreshed(self, key: Key, at: float) -> None:
         """Show the time of the last good read."""
         ...
 
-    def lease(self, key: Key, *, source: str, ends_at: float | None) -> None:
-        """Show when a lease ends, None where it is no longer held."""
+    def leases_set(self, key: Key, expiries: Mapping[str, float]) -> None:
+        """Show when the leases of the object end (source -> seconds since the epoch), and only these."""
         ...
 
-    def renewed(self, *, result: str) -> None:
+    def lease_renewed(self, result: str) -> None:
         """Count a renewal by its result: ok | capped | gone | failed …"""
         ...
 
-    def minted(self, *, why: str) -> None:
+    def lease_minted(self, reason: str) -> None:
         """Count a mint by its reason."""
         ...
 
-    def rolled_out(self, *, result: str) -> None:
-        """Count a rollout by its result: started | complete | failed."""
+    def rollout_ended(self, result: str) -> None:
+        """Count a workload's restart that has ended: complete | failed."""
         ...
 
     def forget(self, key: Key) -> None:

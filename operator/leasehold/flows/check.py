@@ -99,4 +99,4 @@ async def _report(house: House, key: Key, store: Store, status: str, reason: Sto
             message=message,
             warning=status != "True",
         )
-    house.signals.ready(key, status=status)
+    house.signals.conditions_set(key, {"Ready": status})

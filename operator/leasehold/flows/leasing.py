@@ -102,7 +102,7 @@ async def _mint(house: House, secret: ExternalSecret, leaser: Leaser, order: Ord
     made = lease.minted(held, fresh, source_hash=order.source_hash, connection=connection, now=now)
     await house.records.save(record.with_source(order.source, made))
     await leaser.drop_owner(owner)
-    house.signals.minted(why=order.why.value)
+    house.signals.lease_minted(order.why.value)
     _tell_minted(house, secret, order)
     return made
 
@@ -230,7 +230,7 @@ async def _renew(house: House, keeper: Keeper, held: SourceRecord, step: Step | 
     else:
         answer = await keeper.renew(_handle(current), max(current.duration, 1.0))
     result = "capped" if answer.capped and answer.outcome is LeaseOutcome.ALIVE else answer.outcome.value
-    house.signals.renewed(result="ok" if result == "alive" else result)
+    house.signals.lease_renewed("ok" if result == "alive" else result)
     return _after(held, current, answer, now=house.clock.now())
 
 

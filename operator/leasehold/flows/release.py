@@ -65,6 +65,6 @@ async def _postpone(house: House, record: LeaseRecord, error: DomainError, *, no
         message=f"a lease could not be revoked within {int(house.rules.revoke_deadline)}s: {error}; it ends by itself",
         warning=True,
     )
-    house.signals.renewed(result="orphaned")
+    house.signals.lease_renewed("orphaned")
     await house.records.delete(record.uid)
     return None

@@ -57,21 +57,30 @@ async def sync(house: House, key: Key) -> float | None:
     verdict = decide.decide(facts, now=now)
     if verdict.act is Act.REST:
         return verdict.until
+    due, failed = await _pass(house, facts, verdict)
+    if verdict.act is Act.FETCH:
+        seconds = house.clock.monotonic() - started
+        house.signals.pass_ended(key, seconds=seconds, result=type(failed).__name__ if failed is not None else "ok")
+    return due
+
+
+async def _pass(house: House, facts: Facts, verdict: Verdict) -> tuple[float | None, DomainError | None]:
+    """Act and report; return when the next pass is due, and the error that the act ended with."""
     try:
         result = await _act(house, facts, verdict)
     except Staged as staged:
-        due = await _fail(house, secret, staged, why=verdict.why)
+        return await _fail(house, facts.secret, staged, why=verdict.why), staged.error
     except DomainError as error:
         if verdict.act is Act.KEEP:
-            due = await _hold_lease(house, facts, verdict, error)
-        else:
-            due = await _fail(house, secret, Staged(Stage.FETCH, error), why=verdict.why)
-    else:
-        due = await _conclude(house, facts, verdict, result)
-    if verdict.act is Act.FETCH:
-        ok = house.memory.get(secret.metadata.uid).failures == 0
-        house.signals.synced(key, ok=ok, seconds=house.clock.monotonic() - started)
-    return due
+            return await _hold_lease(house, facts, verdict, error), error
+        return await _fail(house, facts.secret, Staged(Stage.FETCH, error), why=verdict.why), error
+    try:
+        return await _conclude(house, facts, verdict, result), None
+    except DomainError as error:
+        # the act is done and will not be repeated without need; only its report waits for the API server
+        failures = house.memory.get(facts.secret.metadata.uid).failures + 1
+        house.memory.update(facts.secret.metadata.uid, failures=failures)
+        return house.clock.now() + backoff(error, failures, facts.secret.metadata.uid), None
 
 
 def _ours(house: House, secret: ExternalSecret) -> bool:
@@ -123,7 +132,7 @@ async def _fetch(house: House, facts: Facts, why: Why) -> Result:
     changed = _rolled(house, secret, done.data) if done.data is not None else None
     now = house.clock.now()
     house.memory.update(secret.metadata.uid, refreshed_at=now, failures=0, held_until=0.0, follow_at=0.0)
-    house.signals.refreshed(look.key_of(secret), at=now)
+    house.signals.refreshed(look.key_of(secret), now)
     return Result(outcome=done.outcome, rollout=changed)
 
 
@@ -201,7 +210,7 @@ async def _conclude(house: House, facts: Facts, verdict: Verdict, result: Result
     secret = facts.secret
     await _write_status(house, secret, result.outcome, result.rollout)
     if result.outcome is not None:
-        house.signals.ready(look.key_of(secret), status="True" if result.outcome.ready else "False")
+        house.signals.conditions_set(look.key_of(secret), {"Ready": "True" if result.outcome.ready else "False"})
     if result.again is not None and verdict.act is not Act.FOLLOW:
         return result.again
     return _next(house, secret)
@@ -237,10 +246,11 @@ async def _write_status(
 
 
 def _show_leases(house: House, key: Key, record: LeaseRecord | None) -> None:
-    for source, held in (record.sources if record is not None else {}).items():
-        if held.current is None or held.current.lease_id:
-            ends = held.current.ends_at if held.current is not None else None
-            house.signals.lease(key, source=source, ends_at=ends)
+    if record is None:
+        return
+    held = {source: held.current for source, held in record.sources.items()}
+    ends = {source: one.ends_at for source, one in held.items() if one is not None and one.lease_id}
+    house.signals.leases_set(key, ends)
 
 
 # ------------------------------------------------------------------------------------------------------------ failures
@@ -260,7 +270,7 @@ async def _fail(house: House, secret: ExternalSecret, staged: Staged, *, why: Wh
         house.events.emit(
             look.key_of(secret), uid=uid, reason=EventReason.UPDATE_FAILED, message=outcome.message, warning=True
         )
-    house.signals.ready(look.key_of(secret), status="False")
+    house.signals.conditions_set(look.key_of(secret), {"Ready": "False"})
     try:
         await _write_status(house, secret, outcome, None)
         due = _next(house, secret)
@@ -289,7 +299,7 @@ async def _hold_lease(house: House, facts: Facts, verdict: Verdict, error: Domai
     left = max(held.current.ends_at - now, 0.0) if held is not None and held.current is not None else 0.0
     wait = max(min(backoff(error, failures, uid), max(left / 8, lease.RETRY_FLOOR)), error.retry_after or 0.0)
     house.memory.update(uid, lease_holds={**memo.lease_holds, verdict.source: (failures, now + wait)})
-    house.signals.renewed(result="failed")
+    house.signals.lease_renewed("failed")
     if failures == 1:
         house.events.emit(
             look.key_of(secret),
