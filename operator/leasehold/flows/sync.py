@@ -79,7 +79,7 @@ async def _pass(house: House, facts: Facts, verdict: Verdict) -> tuple[float | N
     except DomainError as error:
         # the act is done and will not be repeated without need; only its report waits for the API server
         failures = house.memory.get(facts.secret.metadata.uid).failures + 1
-        house.memory.update(facts.secret.metadata.uid, failures=failures)
+        house.memory.update(facts.secret.metadata.uid, failures=failures, target_version="")  # verify, then report
         return house.clock.now() + backoff(error, failures, facts.secret.metadata.uid), None
 
 

@@ -1,0 +1,74 @@
+"""Where the figures come from: the kernel's accounts of a process, the API server's and Vault's audit logs."""
+
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return user and system CPU seconds of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def memory_mib(pid: int) -> tuple[float, float]:
+    """Return the resident memory of a process in MiB: now, and at its peak."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    figures = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS", "VmHWM"))}
+    return int(figures["VmRSS"]) / 1024, int(figures["VmHWM"]) / 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a growing log, so that only what follows is counted."""
+
+    path: Path
+    offset: int
+
+    @classmethod
+    def end_of(cls, path: Path) -> "Mark":
+        """Return the present end of a log (0 where it is not there yet)."""
+        return cls(path, path.stat().st_size if path.exists() else 0)
+
+    def lines(self) -> list[str]:
+        """Return the whole lines written since."""
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            return file.read().decode("utf-8", "replace").splitlines()
+
+
+def api_requests(mark: Mark, user: str) -> Counter[tuple[str, str]]:
+    """Count the API server's audited requests of one user since the mark, by verb and resource/subresource."""
+    counted: Counter[tuple[str, str]] = Counter()
+    for line in mark.lines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue  # the last line may be half written
+        if event.get("user", {}).get("username") == user and event.get("stage") in (
+            "ResponseComplete",
+            "ResponseStarted",
+        ):
+            if event["verb"] == "watch" and event["stage"] == "ResponseComplete":
+                continue
+            ref = event.get("objectRef", {})
+            name = ref.get("resource", event.get("requestURI", ""))
+            counted[event["verb"], f"{name}/{ref['subresource']}" if "subresource" in ref else name] += 1
+    return counted
+
+
+def backend_requests(mark: Mark) -> Counter[tuple[str, str]]:
+    """Count Vault's audited requests since the mark, by operation and path."""
+    counted: Counter[tuple[str, str]] = Counter()
+    for line in mark.lines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if entry.get("type") == "request":
+            counted[entry["request"]["operation"], entry["request"]["path"]] += 1
+    return counted
