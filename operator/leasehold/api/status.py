@@ -47,7 +47,12 @@ class WorkloadStatus(Model):
     kind: str = Field(description="Kind of the workload.")
     name: str = Field(description="Name of the workload.")
     state: str | None = Field(default=None, description="How far the workload is, as one word.")
-    wanted_at: datetime | None = Field(default=None, description="When its restart was asked for.")
+    wanted: str | None = Field(
+        default=None, description="Annotation of its pod template that stands for the values it must run with."
+    )
+    wanted_at: datetime | None = Field(
+        default=None, description="When its restart was asked for; once it has begun, when it began."
+    )
     completed_at: datetime | None = Field(default=None, description="When all its pods were new and ready.")
     message: str | None = Field(default=None, description="What it waits for, or why it failed.")
 
@@ -56,9 +61,22 @@ class RolloutStatus(Model):
     """The rollout of the present value."""
 
     state: str | None = Field(default=None, description="How far the rollout is, as one word.")
-    observed_at: datetime | None = Field(default=None, description="When the state was last looked at.")
+    message: str | None = Field(default=None, description="What keeps the rollout from going on.")
+    observed_at: datetime | None = Field(default=None, description="When what is said here last changed.")
+    published_at: datetime | None = Field(
+        default=None, description="When the values that are rolled out were written to the Secret."
+    )
+    completed_at: datetime | None = Field(default=None, description="When the last rollout was complete.")
     keys: dict[str, str] = Field(
         default_factory=dict, description="Keyed fingerprint of the value of each key that is rolled out."
+    )
+    keyed_by: str | None = Field(
+        default=None, description="Names the key that the fingerprints were made with; not the key."
+    )
+    changed: tuple[str, ...] = Field(
+        default=(),
+        description="Keys that have changed since the last complete rollout. At most 1024.",
+        json_schema_extra={"maxItems": 1024},
     )
     workloads: tuple[WorkloadStatus, ...] = Field(
         default=(), description="How far each workload is. At most 256.", json_schema_extra={"maxItems": 256}

@@ -116,3 +116,5 @@ class Workload:
     """spec without its template: replicas, paused, updateStrategy."""
     status: Mapping[str, Any] = field(default_factory=dict)
     """status, raw: observedGeneration, replicas, updatedReplicas, availableReplicas, …"""
+    created_at: float = 0.0
+    """metadata.creationTimestamp in seconds since the epoch; 0 where it is not known."""

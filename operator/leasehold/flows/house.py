@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from leasehold.domain.decide import Memo
-from leasehold.domain.facts import Key
+from leasehold.domain.facts import Key, WorkloadRef
 from leasehold.domain.ports import (
     Clock,
     Events,
@@ -92,3 +92,5 @@ class House:
     rules: Rules = field(default_factory=Rules)
     memory: Memory = field(default_factory=Memory)
     reads: SharedReads = field(default_factory=SharedReads)
+    refusals: dict[WorkloadRef, str] = field(default_factory=dict)
+    """Why the last try to restart a workload failed, while it is tried again."""
