@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
@@ -79,7 +80,7 @@ class Group(StrEnum):
     SIGNALS = "Signals"
 
 
-def _setting(default: Any, text: str, *, group: Group, chart: str) -> Any:
+def _setting(default: str, text: str, *, chart: str, group: Group) -> Any:
     """Return a field with what help, reference page and chart need; ``default`` is text as a user would write it."""
     return Field(
         default=default,
@@ -89,6 +90,13 @@ def _setting(default: Any, text: str, *, group: Group, chart: str) -> Any:
     )
 
 
+_scope = partial(_setting, group=Group.SCOPE)
+_work = partial(_setting, group=Group.WORK)
+_leases = partial(_setting, group=Group.LEASES)
+_vault = partial(_setting, group=Group.VAULT)
+_signals = partial(_setting, group=Group.SIGNALS)
+
+
 class Settings(BaseSettings):
     """All settings, checked. Durations are seconds."""
 
@@ -96,120 +104,90 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid"
     )
 
-    namespace: str = _setting(
-        "", "Watch only this namespace; empty watches all of them.", group=Group.SCOPE, chart="scopedNamespace"
-    )
-    controller_class: str = _setting(
+    namespace: str = _scope("", "Watch only this namespace; empty watches all of them.", chart="scopedNamespace")
+    controller_class: str = _scope(
         "default",
         "Reconcile objects whose store has this spec.controller, or none; others are left untouched.",
-        group=Group.SCOPE,
         chart="controllerClass",
     )
-    enable_cluster_store_reconciler: bool = _setting(
+    enable_cluster_store_reconciler: bool = _scope(
         "true",
         "Use ClusterSecretStores. Off, an ExternalSecret that names one fails and says so.",
-        group=Group.SCOPE,
         chart="processClusterStore",
     )
-    enable_secret_store_reconciler: bool = _setting(
-        "true",
-        "Validate SecretStores and keep their Ready condition.",
-        group=Group.SCOPE,
-        chart="processSecretStore",
+    enable_secret_store_reconciler: bool = _scope(
+        "true", "Validate SecretStores and keep their Ready condition.", chart="processSecretStore"
     )
-    operator_namespace: str = _setting(
+    operator_namespace: str = _scope(
         "",
         "Namespace of the operator, which holds its lease records; empty takes POD_NAMESPACE or the pod's own.",
-        group=Group.SCOPE,
         chart="operatorNamespace",
     )
-    kubeconfig: str = _setting(
+    kubeconfig: str = _scope(
         "",
         "File with the address of the API server and our credentials; empty takes KUBECONFIG, then the pod's own"
         " account, then ~/.kube/config.",
-        group=Group.SCOPE,
         chart="kubeconfig",
     )
 
-    concurrent: Count = _setting("32", "How many objects are worked on at once.", group=Group.WORK, chart="concurrent")
-    backend_concurrency: Count = _setting(
-        "16", "How many requests to one backend address run at once.", group=Group.WORK, chart="backendConcurrency"
-    )
-    kube_concurrency: Count = _setting(
-        "32",
-        "How many requests to the API server, beside the watches, run at once.",
-        group=Group.WORK,
-        chart="kubeConcurrency",
-    )
-    store_requeue_interval: Span = _setting(
+    concurrent: Count = _work("32", "Objects that are worked on at once.", chart="concurrent")
+    backend_concurrency: Count = _work("16", "Requests to one backend address at once.", chart="backendConcurrency")
+    kube_concurrency: Count = _work("32", "Requests to the API server at once, watches aside.", chart="kubeConcurrency")
+    store_requeue_interval: Span = _work(
         "5m",
         "How often a store is validated again, unless its spec.refreshInterval says otherwise.",
-        group=Group.WORK,
         chart="storeRequeueInterval",
     )
-    enable_flood_gate: bool = _setting(
-        "true", "Do not read from a store whose Ready condition is False.", group=Group.WORK, chart="enableFloodGate"
+    enable_flood_gate: bool = _work(
+        "true", "Do not read from a store whose Ready condition is False.", chart="enableFloodGate"
     )
-    status_freshness: Seconds = _setting(
+    status_freshness: Seconds = _work(
         "5m",
         "A refresh that changed nothing moves status.refreshTime once it is older than this; 0 moves it at every"
         " refresh, which costs one write per object and refresh.",
-        group=Group.WORK,
         chart="statusFreshness",
     )
-    shutdown_grace_period: Seconds = _setting(
+    shutdown_grace_period: Seconds = _work(
         "20s",
         "How long passes under way may take to end after SIGTERM. Must be less than the pod's"
         " terminationGracePeriodSeconds.",
-        group=Group.WORK,
         chart="shutdownGracePeriod",
     )
 
-    default_grace_period: Seconds = _setting(
+    default_grace_period: Seconds = _leases(
         "5m",
         "Life left to a replaced credential once its rollout is verified, where spec.lease.gracePeriod is absent.",
-        group=Group.LEASES,
         chart="leases.defaultGracePeriod",
     )
-    revoke_deadline: Seconds = _setting(
+    revoke_deadline: Seconds = _leases(
         "2m",
         "How long the deletion of an ExternalSecret waits for its leases to be revoked; after that they are left to"
         " end by themselves, and an event says so.",
-        group=Group.LEASES,
         chart="leases.revokeDeadline",
     )
 
-    vault_operator_role: str = _setting(
+    vault_operator_role: str = _vault(
         "",
         "Vault role by which the operator itself logs in to renew and revoke leases (leasehold policy prints what it"
         " may do). Empty: the operator has no Vault identity, and a restart costs one planned rotation per lease.",
-        group=Group.VAULT,
         chart="vault.operatorRole",
     )
-    vault_operator_mount: str = _setting(
-        "kubernetes",
-        "Mount of the Kubernetes auth method that knows the operator's role.",
-        group=Group.VAULT,
-        chart="vault.operatorMount",
+    vault_operator_mount: str = _vault(
+        "kubernetes", "Mount of the Kubernetes auth method that knows the operator's role.", chart="vault.operatorMount"
     )
-    vault_operator_audience: str = _setting(
+    vault_operator_audience: str = _vault(
         "",
         "Audience of the token for the operator's own login; empty presents the token mounted into the pod.",
-        group=Group.VAULT,
         chart="vault.operatorAudience",
     )
 
-    metrics_addr: Listen = _setting(
-        ":8080", "Address of /metrics; 0 turns it off.", group=Group.SIGNALS, chart="metrics.address"
+    metrics_addr: Listen = _signals(":8080", "Address of /metrics; 0 turns it off.", chart="metrics.address")
+    live_addr: Listen = _signals(
+        ":8082", "Address of /healthz, /livez and /readyz; 0 turns it off.", chart="probes.address"
     )
-    live_addr: Listen = _setting(
-        ":8082", "Address of /healthz, /livez and /readyz; 0 turns it off.", group=Group.SIGNALS, chart="probes.address"
-    )
-    loglevel: Level = _setting(
-        "info", "Least level that is logged: debug, info, warn or error.", group=Group.SIGNALS, chart="log.level"
-    )
-    log_format: Literal["json", "console"] = _setting(
-        "json", "How log lines are written: json, or console for human eyes.", group=Group.SIGNALS, chart="log.format"
+    loglevel: Level = _signals("info", "Least level that is logged: debug, info, warn or error.", chart="log.level")
+    log_format: Literal["json", "console"] = _signals(
+        "json", "How log lines are written: json, or console for human eyes.", chart="log.format"
     )
 
 
