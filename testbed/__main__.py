@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from testbed import bed, binaries, build, roster
+from testbed import bed, binaries, build, node, roster
 from testbed.errors import BedError
 from testbed.progress import Console
 
@@ -58,6 +58,8 @@ def _build(options: argparse.Namespace, console: Console) -> int:
 
 
 def _up(options: argparse.Namespace, console: Console) -> int:
+    if options.node == "real" and (reason := node.why_not()):
+        raise BedError(reason, remedy="use --node kwok, which needs none of this")
     build.build(console, on_demand=("kubelet",) if options.node == "real" else ())
     print(bed.up(options.dir.absolute(), node=options.node, console=console).exports())
     return 0

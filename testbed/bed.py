@@ -13,7 +13,8 @@ from testbed import roster
 from testbed.certificates import write_private
 from testbed.controlplane import ControlPlane
 from testbed.errors import BedError
-from testbed.pods import Kwok
+from testbed.node import Node as RealNode
+from testbed.pods import Kwok, Scheduler
 from testbed.postgres import Postgres
 from testbed.processes import Yard
 from testbed.progress import Console
@@ -49,23 +50,28 @@ class Bed:
     def __init__(self, yard: Yard, *, node: Node = "kwok") -> None:
         self.yard = yard
         self.control_plane = ControlPlane(yard)
-        self.pods = Kwok(yard, self.control_plane) if node == "kwok" else None
         self.postgres = Postgres(yard)
         self.vault = Vault(yard)
+        self.pods: Kwok | RealNode | None = None
+        if node == "kwok":
+            self.pods = Kwok(yard, self.control_plane)
+        elif node == "real":
+            reach = (self.vault.port.number, self.postgres.port.number)
+            self.pods = RealNode(yard, self.control_plane, Scheduler(yard, self.control_plane), reach=reach)
 
     def start(self, console: Console) -> None:
         """Start all of it and connect Vault with the control plane and PostgreSQL."""
         self.control_plane.start()
         console.say("kubernetes", f"ready at {self.control_plane.url}")
-        if self.pods:
-            self.pods.start()
-            console.say("kwok", "a pretended node is Ready")
         self.postgres.start()
         console.say("postgres", f"ready at 127.0.0.1:{self.postgres.port}")
         self.vault.start()
         self.vault.configure_kubernetes_auth(self.control_plane)
         self.vault.configure_database(self.postgres)
         console.say("vault", f"ready at {self.vault.url}; auth/kubernetes and database/config/postgres configured")
+        if self.pods:
+            self.pods.start()
+            console.say("pods", f"a {'pretended' if isinstance(self.pods, Kwok) else 'real'} node is Ready")
 
     @property
     def addresses(self) -> Addresses:

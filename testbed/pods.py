@@ -19,6 +19,7 @@ NODE = "pretended"
 OWN_STAGES = Path(__file__).resolve().parent / "stages"
 # Of the stages in kwok's module: a node that is Ready and keeps its Lease; pods that run, complete and go, at once.
 _STAGE_FOLDERS = ("node/fast", "node/heartbeat-with-lease", "pod/fast")
+_MARK = "kwok.x-k8s.io/node"
 _CAPACITY = {"cpu": "64", "memory": "256Gi", "pods": "2000"}
 
 
@@ -31,7 +32,9 @@ class Scheduler:
         self.server = yard.process("kube-scheduler")
 
     def start(self) -> None:
-        """Start it and wait until it is healthy."""
+        """Start it, if it does not run, and wait until it is healthy."""
+        if self.server.alive:
+            return
         folder = self._control_plane.folder
         self.server.start(
             (
@@ -74,14 +77,14 @@ class Kwok:
 
     def start(self) -> None:
         """Start both and wait until the node is Ready and takes pods."""
-        if not self.scheduler.server.alive:
-            self.scheduler.start()
+        self.scheduler.start()
         if not self.server.alive:
             self._home.mkdir(exist_ok=True)
             command: tuple[str | Path, ...] = (
                 binaries.find("kwok"),
                 f"--kubeconfig={self._control_plane.kubeconfig()}",
-                "--manage-all-nodes=true",
+                # Only nodes that say so: a real one may stand beside ours.
+                f"--manage-nodes-with-annotation-selector={_MARK}=fake",
                 "--node-ip=127.0.0.1",
                 "--node-lease-duration-seconds=40",
                 "--cidr=10.99.0.0/16",
@@ -129,7 +132,7 @@ class Kwok:
             "metadata": {
                 "name": NODE,
                 "labels": {"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux", "type": "kwok"},
-                "annotations": {"kwok.x-k8s.io/node": "fake"},
+                "annotations": {_MARK: "fake"},
             },
             "status": {"allocatable": _CAPACITY, "capacity": _CAPACITY},
         }

@@ -163,6 +163,12 @@ class Yard:
         self.note()
         return path
 
+    def adopt(self, path: Path) -> None:
+        """Have a folder removed when the yard ends: one that is made for this run and for nothing else."""
+        if path not in self._scratch:
+            self._scratch.append(path)
+            self.note()
+
     def note(self) -> None:
         """Write the roster: who runs now."""
         with self._lock:

@@ -88,7 +88,8 @@ def end(entry: Entry) -> None:
     _wait_gone(entry.being, entry.patience)
     for being in (entry.being, *family):
         being.send(signal.SIGKILL)
-    _wait_gone(entry.being, PATIENCE)
+    for being in (entry.being, *family):
+        _wait_gone(being, PATIENCE)
 
 
 def read(folder: Path) -> list[Entry]:
@@ -117,9 +118,22 @@ def end_all(folder: Path) -> list[Entry]:
     with contextlib.suppress(FileNotFoundError):
         document = json.loads((folder / FILE).read_text(encoding="utf-8"))
         for path in document["scratch"]:
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(Path(path))
         (folder / FILE).unlink()
     return alive
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder. A control group's files cannot be deleted: its folders go, from below, once it is empty."""
+    if not (path / "cgroup.procs").exists():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    for _ in _ticks(PATIENCE):
+        for folder, _folders, _files in os.walk(path, topdown=False):
+            with contextlib.suppress(OSError):
+                Path(folder).rmdir()
+        if not path.exists():
+            return
 
 
 def _wait_gone(being: Being, patience: float) -> None:

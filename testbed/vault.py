@@ -41,10 +41,10 @@ class Vault:
         self._storage = storage
         (self.folder / "data").mkdir(exist_ok=True)
         self._unseal_key = ""
-        self._port, self._cluster_port = yard.port(), yard.port()
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._port}"
+        self.port, self._cluster_port = yard.port(), yard.port()
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         listener: dict[str, object] = {
-            "address": f"127.0.0.1:{self._port}",
+            "address": f"127.0.0.1:{self.port}",
             "cluster_address": f"127.0.0.1:{self._cluster_port}",
             "tls_disable": not tls,
         }
