@@ -18,8 +18,8 @@ from leasehold.domain.facts import Target
 from leasehold.domain.lease import LeaseRecord, LeaseTerms, OldLease, Step
 from leasehold.domain.reasons import Why
 
-ROLLING = frozenset({"Pending", "Progressing"})
-"""States of status.rollout that ask for another look."""
+ROLLING = frozenset({"Pending", "Progressing", "Failed"})
+"""States of status.rollout that ask for another look; a failed one may heal."""
 
 
 class Act(Enum):

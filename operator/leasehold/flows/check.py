@@ -47,7 +47,7 @@ async def check(house: House, key: Key) -> float | None:
         failures = house.memory.get(uid).failures + 1
         house.memory.update(uid, failures=failures)
         await _report(house, key, store, *_failed(error))
-        wait = min(RETRY * 2 ** min(failures - 1, 5), SLOWEST, max(interval, RETRY))
+        wait = min(RETRY * 2.0 ** min(failures - 1, 5), SLOWEST, max(interval, RETRY))
         return now + max(wait, error.retry_after or 0.0)
     house.memory.update(uid, failures=0)
     if verdict is Verdict.VALID:

@@ -51,7 +51,7 @@ def facts(house: House, secret: ExternalSecret) -> Facts:
         published=report.published(secret, record, house.fingerprint_key),
         rolled_out=secret.spec.rollout is None
         or secret.status.rollout is None
-        or secret.status.rollout.state not in (*decide.ROLLING, "Failed"),
+        or secret.status.rollout.state not in decide.ROLLING,
     )
 
 

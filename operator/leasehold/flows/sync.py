@@ -157,7 +157,7 @@ def _rolled(house: House, secret: ExternalSecret, data: SecretMap) -> dict[str, 
     if secret.spec.rollout is None:
         return None
     keys = fingerprint_each(house.fingerprint_key, data)
-    return rollout.published(secret, keys, now=house.clock.now())
+    return rollout.published(house, secret, keys)
 
 
 async def _let_go(house: House, secret: ExternalSecret) -> None:
@@ -283,9 +283,9 @@ def backoff(error: DomainError, failures: int, uid: str) -> float:
     """Return the seconds before the next try: by the error's pace, doubled per failure, spread by the uid."""
     retry = error.retry
     if retry.pace is Pace.NOW:
-        return min(0.05 * 2 ** min(failures, 6), 2.0)
+        return min(0.05 * 2.0 ** min(failures, 6), 2.0)
     first = SLOW if retry.pace is Pace.SLOW else FIRST_BACKOFF
-    wait = min(first * 2 ** min(failures - 1, 10), LAST_BACKOFF)
+    wait = min(first * 2.0 ** min(failures - 1, 10), LAST_BACKOFF)
     wait -= lease.spread(f"{uid}/{failures}", 0.2) * wait
     return max(wait, retry.after or 0.0)
 
