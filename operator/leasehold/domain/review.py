@@ -225,7 +225,7 @@ def _due(
     """Return the seconds until the next look: soon at first, then at a fifth of the time gone by."""
     if status.state == State.COMPLETE:
         return None
-    dues = [_HEALING]
+    dues = [_HEALING] if status.state == State.FAILED else []
     for entry in status.workloads:
         since = max(now - entry.wanted_at.timestamp(), 0.0) if entry.wanted_at else 0.0
         ref = WorkloadRef(entry.kind, namespace, entry.name)
@@ -236,4 +236,4 @@ def _due(
             dues.append(max((planned[ref] or now) - now, 0.0) + _LONGEST)
         elif entry.state == State.PENDING:
             dues.append(_HANDS)
-    return min(dues)
+    return min(dues, default=_HEALING)
