@@ -3,10 +3,12 @@
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from leasehold.domain.facts import Key
 from leasehold.telemetry.catalogue import Spec
 from leasehold.telemetry.series import ObjectSeries
 
 GAUGE = Spec("x_expiry", "gauge", "When.", ("namespace", "name", "source"))
+PLAIN = Spec("x_now", "gauge", "Now.", ("namespace", "name"))
 
 
 def _page(series: ObjectSeries) -> list[str]:
@@ -16,14 +18,21 @@ def _page(series: ObjectSeries) -> list[str]:
 
 
 def test_set_add_and_forget() -> None:
-    series = ObjectSeries(GAUGE, kind="gauge")
-    series.set(("a", "b"), 1.0, "s")
-    series.add(("a", "b"), 2.0, "s")
-    series.add(("a", "c"), 1.0, "t")
-    assert 'x_expiry{name="b",namespace="a",source="s"} 3.0' in _page(series)
+    series = ObjectSeries(PLAIN, kind="gauge")
+    series.set(("a", "b"), 1.0)
+    series.add(("a", "b"), 2.0)
+    series.add(("a", "c"), 1.0)
+    assert 'x_now{name="b",namespace="a"} 3.0' in _page(series)
     series.forget(("a", "b"))
     series.forget(("a", "never"))
-    assert _page(series)[2:] == ['x_expiry{name="c",namespace="a",source="t"} 1.0']
+    assert _page(series)[2:] == ['x_now{name="c",namespace="a"} 1.0']
+
+
+def test_a_key_is_an_owner_and_kinds_do_not_meet() -> None:
+    series = ObjectSeries(PLAIN, kind="gauge")
+    series.set(Key("ExternalSecret", "a", "b"), 1.0)
+    series.forget(Key("SecretStore", "a", "b"))
+    assert _page(series)[2:] == ['x_now{name="b",namespace="a"} 1.0']
 
 
 def test_replace_leaves_nothing_behind() -> None:
@@ -31,6 +40,8 @@ def test_replace_leaves_nothing_behind() -> None:
     series.replace(("a", "b"), {("s",): 1.0, ("t",): 2.0})
     series.replace(("a", "b"), {("t",): 5.0})
     assert _page(series)[2:] == ['x_expiry{name="b",namespace="a",source="t"} 5.0']
+    series.replace(("a", "c"), {("t",): 5.0})
+    series.forget(("a", "c"))
     series.replace(("a", "b"), {})
     assert _page(series)[2:] == []
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 
 from prometheus_client import (
@@ -42,6 +43,15 @@ class _ObjectMetrics:
     duration: ObjectSeries
 
 
+@cache
+def _condition_series(statuses: tuple[tuple[str, str], ...]) -> Mapping[tuple[str, ...], float]:
+    """Return the series of a set of conditions; cached, since tens of thousands of objects have one and the same."""
+    values: dict[tuple[str, ...], float] = {}
+    for condition, status in statuses:
+        values |= {(condition, "True"): 0.0, (condition, "False"): 0.0, (condition, status): 1.0}
+    return MappingProxyType(values)
+
+
 class Metrics:
     """One registry and everything that is counted in it."""
 
@@ -62,6 +72,7 @@ class Metrics:
         self._expiries = self._series("leasehold_lease_expiry_timestamp_seconds")
         self._refreshes = self._series("leasehold_last_refresh_timestamp_seconds")
         self._calls = self._series("externalsecret_provider_api_calls_count")
+        self._call_counts: dict[tuple[str, str], dict[tuple[str, ...], float]] = {}
         self._renewals = self._counter("leasehold_renewals_total")
         self._mints = self._counter("leasehold_mints_total")
         self._rollouts = self._counter("leasehold_rollouts_total")
@@ -81,38 +92,33 @@ class Metrics:
         self._sync_seconds.labels(key.kind, result).observe(seconds)
         if (held := self._objects.get(key.kind)) is None:
             return
-        owner = (key.namespace, key.name)
-        held.duration.set(owner, seconds * 1e9)
+        held.duration.set(key, seconds * 1e9)
         if key.kind == "ExternalSecret":
-            self._passes.add(owner, 1)
-            self._failures.add(owner, 0 if result == OK else 1)
+            self._passes.add(key, 1)
+            self._failures.add(key, 0 if result == OK else 1)
 
     def conditions_set(self, key: Key, statuses: Mapping[str, str]) -> None:
         """Show the object's conditions (type -> True, False, Unknown), and only these."""
         if (held := self._objects.get(key.kind)) is None:
             return
-        values: dict[tuple[str, ...], float] = {}
-        for condition, status in statuses.items():
-            values |= {(condition, "True"): 0.0, (condition, "False"): 0.0, (condition, status): 1.0}
-        held.conditions.replace((key.namespace, key.name), values)
+        held.conditions.replace(key, _condition_series(tuple(statuses.items())))
 
     def refreshed(self, key: Key, at: float) -> None:
         """Note a refresh with success (seconds since the epoch)."""
-        self._refreshes.set((key.namespace, key.name), at)
+        self._refreshes.set(key, at)
 
     def leases_set(self, key: Key, expiries: Mapping[str, float]) -> None:
         """Show when the leases of the object end (source -> seconds since the epoch), and only these."""
-        self._expiries.replace((key.namespace, key.name), {(source,): expires for source, expires in expiries.items()})
+        self._expiries.replace(key, {(source,): expires for source, expires in expiries.items()})
 
     def forget(self, key: Key) -> None:
         """Remove every series of an object that is gone."""
-        owner = (key.namespace, key.name)
         if (held := self._objects.get(key.kind)) is not None:
-            held.conditions.forget(owner)
-            held.duration.forget(owner)
+            held.conditions.forget(key)
+            held.duration.forget(key)
         if key.kind == "ExternalSecret":
             for series in (self._passes, self._failures, self._expiries, self._refreshes):
-                series.forget(owner)
+                series.forget(key)
 
     # ----------------------------------------------------------------------------------------------- incidents
 
@@ -135,7 +141,9 @@ class Metrics:
     def backend_called(self, *, provider: str, call: str, status: str, seconds: float, failed: bool) -> None:
         """Count one request to a backend. ``failed`` is what External Secrets Operator's counter calls error."""
         self._backend_seconds.labels(provider, call, status).observe(seconds)
-        self._calls.add((provider, call), 1, "error" if failed else "success")
+        counts = self._call_counts.setdefault((provider, call), {("success",): 0.0, ("error",): 0.0})
+        counts[("error",) if failed else ("success",)] += 1
+        self._calls.replace((provider, call), counts)
 
     def kube_called(self, *, verb: str, resource: str, code: str, seconds: float) -> None:
         """Count one request to the API server; ``resource`` is the plural, with /status for the subresource."""

@@ -1,8 +1,8 @@
 """Series that belong to objects and go when the object goes.
 
 A labelled child of prometheus-client costs about a kilobyte and can only be removed label by label; with five series
-for each of tens of thousands of objects that is the operator's largest memory. Here a series is one entry of a dict,
-and all series of one object go at once.
+for each of tens of thousands of objects that would be the operator's largest memory. Here a series is one entry of a
+dict, and all series of one object go at once.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ class Described(Protocol):
         ...
 
 
-Owner: TypeAlias = tuple[str, str]
-"""The first two labels, which go together: namespace ("" for cluster-scoped kinds) and name of the object."""
+Owner: TypeAlias = tuple[str, ...]
+"""Whom a series belongs to. The last two parts are the values of the first two labels, so that a Key serves as it is
+and no further tuple is kept per series."""
 
 
 class ObjectSeries(Collector):
@@ -45,27 +46,28 @@ class ObjectSeries(Collector):
         self._spec = spec
         # A counter's name ends in _total or tools reject it; some names of External Secrets Operator do not.
         self._kind = "unknown" if kind == "counter" and not spec.name.endswith("_total") else kind
-        self._values: dict[Owner, dict[tuple[str, ...], float]] = {}
+        self._single: dict[Owner, float] = {}
+        self._several: dict[Owner, Mapping[tuple[str, ...], float]] = {}
 
-    def set(self, owner: Owner, value: float, *rest: str) -> None:
-        """Set one series of the object."""
-        self._values.setdefault(owner, {})[rest] = value
+    def set(self, owner: Owner, value: float) -> None:
+        """Set the one series of the object, in a family without further labels."""
+        self._single[owner] = value
 
-    def add(self, owner: Owner, amount: float, *rest: str) -> None:
-        """Count on one series of the object."""
-        held = self._values.setdefault(owner, {})
-        held[rest] = held.get(rest, 0.0) + amount
+    def add(self, owner: Owner, amount: float) -> None:
+        """Count on the one series of the object, in a family without further labels."""
+        self._single[owner] = self._single.get(owner, 0.0) + amount
 
     def replace(self, owner: Owner, values: Mapping[tuple[str, ...], float]) -> None:
-        """Make these the only series of the object."""
+        """Make these the only series of the object. The mapping is kept, not copied: objects may share one."""
         if values:
-            self._values[owner] = dict(values)
+            self._several[owner] = values
         else:
-            self.forget(owner)
+            self._several.pop(owner, None)
 
     def forget(self, owner: Owner) -> None:
         """Drop every series of the object."""
-        self._values.pop(owner, None)
+        self._single.pop(owner, None)
+        self._several.pop(owner, None)
 
     def describe(self) -> Iterable[Metric]:
         """Return the family without samples, so that the registry sees a name taken twice."""
@@ -74,10 +76,16 @@ class ObjectSeries(Collector):
     def collect(self) -> Iterable[Metric]:
         """Return the family with its samples. Called from a thread: it reads copies, taken in one step each."""
         family = self._family()
-        for owner, held in list(self._values.items()):
-            for rest, value in list(held.items()):
-                family.add_sample(self._spec.name, dict(zip(self._spec.labels, (*owner, *rest), strict=True)), value)
+        for owner, value in list(self._single.items()):
+            self._sample(family, owner, (), value)
+        for owner, held in list(self._several.items()):
+            for rest, value in held.items():
+                self._sample(family, owner, rest, value)
         return [family]
+
+    def _sample(self, family: Metric, owner: Owner, rest: tuple[str, ...], value: float) -> None:
+        labels = dict(zip(self._spec.labels, (*owner[-2:], *rest), strict=True))
+        family.add_sample(self._spec.name, labels, value)
 
     def _family(self) -> Metric:
         name = self._spec.name.removesuffix("_total") if self._kind == "counter" else self._spec.name
