@@ -89,7 +89,8 @@ def review(own: Demand, status: RolloutStatus, around: Surroundings, *, now: flo
             hold = restarts.not_before(workload, around.demands, now=now) if need.open else None
             if need.open:
                 planned[workload.ref] = hold
-            entries.append(_entry(own, need, workload, around.refusals.get(workload.ref, ""), hold=hold, now=now))
+            case = _Case(own, need, workload, around.refusals.get(workload.ref, ""), hold, now)
+            entries.append(_applied(case) if need.applied else _unapplied(case))
     entries.extend(_absent(own, {workload.ref for workload in around.workloads}))
     renewed = _status(status, entries, now=now)
     return Review(
@@ -101,69 +102,68 @@ def review(own: Demand, status: RolloutStatus, around: Surroundings, *, now: flo
     )
 
 
-def _entry(
-    own: Demand, need: Need, workload: Workload, refusal: str, *, hold: float | None, now: float
-) -> WorkloadStatus:
-    seen = own.seen.get((workload.ref.kind, workload.ref.name))
-    if not need.applied:
-        return _unapplied(own, need, workload, seen, refusal=refusal, hold=hold, now=now)
-    if seen is None or seen.wanted != need.value:
-        seen = None
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One workload in the eyes of one ExternalSecret."""
+
+    own: Demand
+    need: Need
+    workload: Workload
+    refusal: str
+    hold: float | None
+    now: float
+
+    @property
+    def known(self) -> WorkloadStatus | None:
+        """What the status says of the workload, for whatever value."""
+        return self.own.seen.get((self.workload.ref.kind, self.workload.ref.name))
+
+    def entry(self, state: State, **fields: object) -> WorkloadStatus:
+        """Return a new entry of the workload."""
+        ref = self.workload.ref
+        return WorkloadStatus(kind=ref.kind, name=ref.name, state=state).model_copy(update=fields)
+
+
+def _applied(case: _Case) -> WorkloadStatus:
+    """Return the entry of a workload whose template carries the restart."""
+    value, at = case.need.value, moment(case.now)
+    seen = case.known if case.known is not None and case.known.wanted == value else None
     if seen is not None and seen.state == State.COMPLETE:
         return seen  # what its pods do later is no part of this rollout
-    found = progress.judge(workload)
-    entry = WorkloadStatus(kind=workload.ref.kind, name=workload.ref.name, wanted=need.value, wanted_at=moment(now))
+    found = progress.judge(case.workload)
     if found.standing is Standing.DONE:
-        began = seen.wanted_at if seen is not None else entry.wanted_at
-        return _with(entry, state=State.COMPLETE, wanted_at=began, completed_at=moment(now))
+        began = seen.wanted_at if seen is not None else at
+        return case.entry(State.COMPLETE, wanted=value, wanted_at=began, completed_at=at)
     if found.standing is Standing.WAITING:
         # Not noted as seen: if the template is put back before a pod was replaced, it must be restarted again.
-        known = seen.wanted if seen is not None else None
-        asked = own.seen.get((workload.ref.kind, workload.ref.name))
-        since = asked.wanted_at if asked is not None and asked.state == State.PENDING else entry.wanted_at
-        return _with(entry, state=State.PENDING, wanted=known, wanted_at=since, message=found.message)
+        since = case.known.wanted_at if case.known is not None and case.known.state == State.PENDING else at
+        wanted = seen.wanted if seen is not None else None
+        return case.entry(State.PENDING, wanted=wanted, wanted_at=since, message=found.message)
     if seen is None or seen.state not in (State.PROGRESSING, State.FAILED) or seen.wanted_at is None:
-        return _with(entry, state=State.PROGRESSING)
-    if seen.state == State.FAILED or now - seen.wanted_at.timestamp() < own.deadline:
+        return case.entry(State.PROGRESSING, wanted=value, wanted_at=at)
+    if seen.state == State.FAILED or case.now - seen.wanted_at.timestamp() < case.own.deadline:
         return seen
-    message = f"not complete {duration.render(own.deadline)} after it began: {found.message}; look at its new pods"
-    return _with(seen, state=State.FAILED, message=message)
+    limit = duration.render(case.own.deadline)
+    message = f"not complete {limit} after it began: {found.message}; look at its new pods"
+    return case.entry(State.FAILED, wanted=value, wanted_at=seen.wanted_at, message=message)
 
 
-def _unapplied(
-    own: Demand,
-    need: Need,
-    workload: Workload,
-    seen: WorkloadStatus | None,
-    *,
-    refusal: str,
-    hold: float | None,
-    now: float,
-) -> WorkloadStatus:
-    """Return the entry of a workload that has not been restarted yet. Its deadline starts when it may be."""
-    asked = now
-    if seen is not None and seen.wanted is None and seen.wanted_at is not None:
-        asked = max(seen.wanted_at.timestamp(), own.published_at)
-    late = now - asked >= own.deadline and hold is None
+def _unapplied(case: _Case) -> WorkloadStatus:
+    """Return the entry of a workload that is still to be restarted. Its deadline starts when it may be."""
+    need, known, asked = case.need, case.known, case.now
+    if known is not None and known.wanted is None and known.wanted_at is not None:
+        asked = max(known.wanted_at.timestamp(), case.own.published_at)
+    late = case.now - asked >= case.own.deadline and case.hold is None
     if need.lacking:
         lost = ", ".join(sorted(need.lacking))
-        message = f"not restarted: its pods need {lost}, which Secret {need.secret} no longer has; put it back or drop"
-        message += " the reference"
-    elif hold is not None:
-        message, asked = f"minInterval allows its next restart at {rfc3339(hold)}", max(asked, hold)
+        remedy = "put it back or drop the reference"
+        message = f"not restarted: its pods need {lost}, which Secret {need.secret} no longer has; {remedy}"
+    elif case.hold is not None:
+        asked = max(asked, case.hold)
+        message = f"minInterval allows its next restart at {rfc3339(case.hold)}"
     else:
-        message = f"restart failed, tried again: {refusal}" if refusal else "its restart is asked for"
-    return WorkloadStatus(
-        kind=workload.ref.kind,
-        name=workload.ref.name,
-        state=State.FAILED if late else State.PENDING,
-        wanted_at=moment(asked),
-        message=message,
-    )
-
-
-def _with(entry: WorkloadStatus, **fields: object) -> WorkloadStatus:
-    return entry.model_copy(update=fields)
+        message = f"restart failed, tried again: {case.refusal}" if case.refusal else "its restart is asked for"
+    return case.entry(State.FAILED if late else State.PENDING, wanted_at=moment(asked), message=message)
 
 
 def _absent(own: Demand, there: set[WorkloadRef]) -> Iterable[WorkloadStatus]:

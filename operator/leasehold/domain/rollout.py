@@ -80,32 +80,27 @@ def published(
     a Secret cannot start before it is there; where the Secret was there (creationPolicy Merge, a Secret of another
     owner before), ``replaced`` gives the fingerprints of what it held.
 
-    Args:
-        previous: status.rollout as it is.
-        fingerprints: key -> keyed fingerprint, from ``values.fingerprint_each``.
-        policy: spec.rollout.policy.
-        keyed_by: name of the fingerprint key (``key_name``). Other fingerprints under another key are no change.
-        now: seconds since the epoch.
-        replaced: what the Secret held before the first publication, None where it did not exist.
+    ``fingerprints`` come from ``values.fingerprint_each``, ``keyed_by`` names the key that made them (``key_name``):
+    other fingerprints under another key are no change.
     """
     keys = dict(sorted(fingerprints.items()))
-    at = moment(now)
+    noted = {"keys": keys, "keyed_by": keyed_by, "observed_at": moment(now)}
     if policy is RolloutPolicy.NEVER:
         if previous and (previous.state, previous.keys, previous.keyed_by) == (State.DISABLED, keys, keyed_by):
             return previous
-        return RolloutStatus(state=State.DISABLED, keys=keys, keyed_by=keyed_by, observed_at=at)
+        return RolloutStatus(state=State.DISABLED).model_copy(update=noted)
+    noted["published_at"] = moment(now)
     if previous is None or previous.state in (None, State.DISABLED):
-        first = RolloutStatus(state=State.COMPLETE, keys=keys, keyed_by=keyed_by, published_at=at, observed_at=at)
-        before = keys if replaced is None or previous is not None else replaced
+        before = replaced if replaced is not None and previous is None else keys
         changed = {name for name in keys.keys() & before.keys() if keys[name] != before[name]}
-        return first if not changed else first.model_copy(update=_pending(changed))
+        first = RolloutStatus(state=State.COMPLETE).model_copy(update=noted)
+        return first.model_copy(update=_pending(changed)) if changed else first
     if previous.keyed_by is not None and previous.keyed_by != keyed_by:
         return previous.model_copy(update={"keys": keys, "keyed_by": keyed_by})
     changed = {name for name in keys.keys() | previous.keys.keys() if keys.get(name) != previous.keys.get(name)}
     if not changed:
         return previous
-    moved = {"keys": keys, "keyed_by": keyed_by, "published_at": at, "observed_at": at, "message": None}
-    return previous.model_copy(update=moved | _pending(changed.union(previous.changed)))
+    return previous.model_copy(update=noted | _pending(changed.union(previous.changed)) | {"message": None})
 
 
 def _pending(changed: Iterable[str]) -> dict[str, object]:

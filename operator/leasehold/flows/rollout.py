@@ -86,6 +86,8 @@ async def follow(house: House, secret: ExternalSecret) -> Progress:
     seen = review(own, status, around, now=now)
     _announce(house, seen)
     for ref, hold in seen.restarts.items():
+        if ref in house.refusals:
+            continue  # being tried again at a pace of its own
         house.wake(agenda_key(ref), SETTLE if hold is None else max(hold - now, SETTLE))
     return Progress(seen.status.to_wire(), None if seen.due is None else now + seen.due)
 
