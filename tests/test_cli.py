@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from leasehold import __version__, cli, settings
 from leasehold.api.crd import render_all
 from leasehold.domain.errors import Misconfigured
+from leasehold.providers.vault.policy import operator_policy, tenant_policy
 from leasehold.settings import Settings
 
 BASE = ["run", "--operator-namespace=leasehold"]
@@ -133,7 +134,7 @@ def test_help_shows_every_setting_with_its_variable_and_no_ignored_flag() -> Non
 
 
 def test_every_verb_has_help_with_an_example() -> None:
-    for name in ("run", "crds"):
+    for name in ("run", "crds", "policy"):
         assert "Examples:" in CliRunner().invoke(cli.app, [name, "--help"]).output
 
 
@@ -149,6 +150,41 @@ def test_crds_writes_files(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli.app, ["crds", "--output", str(folder)])
     assert done.exit_code == 0
     assert {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()} == render_all()
+
+
+def _comments(text: str) -> list[str]:
+    return [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")]
+
+
+def test_policy_is_the_operators_and_says_how_to_bind_it() -> None:
+    text = CliRunner().invoke(cli.app, ["policy", "--role", "keeper", "--mount", "k8s", "--audience", "v"]).stdout
+    assert text.endswith(operator_policy())
+    assert _comments(text)[:4] == [
+        "vault policy write keeper THIS_FILE",
+        "vault write auth/k8s/role/keeper token_policies=keeper audience=v \\",
+        "  bound_service_account_namespaces=NAMESPACE bound_service_account_names=NAME",
+        "leasehold run --vault-operator-role=keeper --vault-operator-mount=k8s --vault-operator-audience=v",
+    ]
+
+
+def test_the_flags_that_policy_names_are_settings() -> None:
+    (line,) = [line for line in _comments(CliRunner().invoke(cli.app, ["policy"]).stdout) if "leasehold run" in line]
+    given = dict(word.split("=") for word in line.split()[2:])
+    assert set(given) <= {setting.flag for setting in settings.describe()}
+
+
+def test_policy_of_a_tenant_that_mints_has_an_owner_to_keep() -> None:
+    words = ["policy", "--role=app", "--mint=database/creds/a", "--mint=database/creds/b", "--read=secret/data/app"]
+    text = CliRunner().invoke(cli.app, words).stdout
+    assert text.endswith(tenant_policy(["database/creds/a", "database/creds/b"], ["secret/data/app"]))
+    assert "token_type=service token_period=24h token_no_default_policy=true" in text
+    assert "leasehold run" not in text
+
+
+def test_policy_of_a_tenant_that_reads_needs_no_owner() -> None:
+    text = CliRunner().invoke(cli.app, ["policy", "--read=secret/data/app"]).stdout
+    assert text.endswith(tenant_policy((), ["secret/data/app"]))
+    assert "token_period" not in text
 
 
 def test_version() -> None:

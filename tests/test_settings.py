@@ -39,7 +39,7 @@ def test_defaults() -> None:
         "status_freshness": 300.0,
         "shutdown_grace_period": 20.0,
         "default_grace_period": 300.0,
-        "revoke_deadline": 120.0,
+        "revoke_deadline": 600.0,
         "vault_operator_role": "",
         "vault_operator_mount": "kubernetes",
         "vault_operator_audience": "",

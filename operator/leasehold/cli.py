@@ -199,6 +199,49 @@ def crds(
 
 
 @app.command()
+def policy(
+    role: Annotated[str, typer.Option(metavar="NAME", help="Name of the Vault role, and of its policy.")] = "leasehold",
+    mount: Annotated[str, typer.Option(metavar="PATH", help="Mount of the Kubernetes auth method.")] = "kubernetes",
+    audience: Annotated[str, typer.Option(metavar="NAME", help="Audience that the role demands of a token.")] = "vault",
+    mint: Annotated[
+        list[str] | None, typer.Option(metavar="PATH", help="API path that a tenant mints from; may be repeated.")
+    ] = None,
+    read: Annotated[
+        list[str] | None, typer.Option(metavar="PATH", help="API path that a tenant reads; may be repeated.")
+    ] = None,
+) -> None:
+    """Print a Vault policy (HCL): the operator's own, or with --mint or --read that of a tenant's role.
+
+    The operator's policy keeps and ends leases and reads no secret; it belongs to the role that --vault-operator-role
+    names. How to write policy and role stands on top, as a comment.
+
+    \b
+    Examples:
+      leasehold policy | vault policy write leasehold -
+      leasehold policy --role payments-database --mint database/creds/payments
+      leasehold policy --role payments --read 'secret/data/payments/*'
+    """
+    from leasehold.providers.vault.policy import operator_policy, tenant_policy
+
+    wanted = [f"token_policies={role}", f"audience={audience}"]
+    if mint:
+        # A lease dies with the token that minted it, so the token of a minting role must be one that can be kept alive.
+        wanted += ["token_type=service", "token_period=24h", "token_no_default_policy=true"]
+    notes = [
+        f"vault policy write {role} THIS_FILE",
+        f"vault write auth/{mount}/role/{role} {' '.join(wanted)} \\",
+        "  bound_service_account_namespaces=NAMESPACE bound_service_account_names=NAME",
+    ]
+    if mint or read:
+        text = tenant_policy(mint or (), read or ())
+    else:
+        text = operator_policy()
+        flags = f"--vault-operator-role={role} --vault-operator-mount={mount} --vault-operator-audience={audience}"
+        notes.append(f"leasehold run {flags}")
+    typer.echo("".join(f"# {note}\n" for note in notes) + text, nl=False)
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(f"leasehold {__version__}")

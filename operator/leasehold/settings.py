@@ -160,9 +160,9 @@ class Settings(BaseSettings):
         chart="leases.defaultGracePeriod",
     )
     revoke_deadline: Seconds = _leases(
-        "2m",
-        "How long the deletion of an ExternalSecret waits for its leases to be revoked; after that they are left to"
-        " end by themselves, and an event says so.",
+        "10m",
+        "For how long the revocation of a deleted ExternalSecret's leases is tried; after that they are left to end by"
+        " themselves, and an event says so.",
         chart="leases.revokeDeadline",
     )
 

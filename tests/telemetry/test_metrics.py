@@ -99,14 +99,14 @@ def test_a_store_that_goes_leaves_an_external_secret_of_its_name_alone(metrics: 
 
 
 def test_a_backend_call_counts_under_both_names(metrics: Metrics) -> None:
-    metrics.backend_called(provider="HashiCorp/Vault", call="ReadSecretData", status="403", seconds=0.15, failed=True)
-    metrics.backend_called(provider="HashiCorp/Vault", call="ReadSecretData", status="200", seconds=0.15, failed=False)
+    metrics.backend_called("HashiCorp/Vault", "ReadSecretData", "error", 0.15)
+    metrics.backend_called("HashiCorp/Vault", "ReadSecretData", "success", 0.15)
     labels = {"provider": "HashiCorp/Vault", "call": "ReadSecretData"}
     assert _value(metrics, "externalsecret_provider_api_calls_count", status="error", **labels) == 1
     assert _value(metrics, "externalsecret_provider_api_calls_count", status="success", **labels) == 1
     histogram = "leasehold_backend_request_duration_seconds"
-    assert _value(metrics, histogram + "_bucket", status="200", le="0.2", **labels) == 1
-    assert _value(metrics, histogram + "_bucket", status="200", le="0.1", **labels) == 0
+    assert _value(metrics, histogram + "_bucket", status="success", le="0.2", **labels) == 1
+    assert _value(metrics, histogram + "_bucket", status="success", le="0.1", **labels) == 0
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_the_page_has_the_whole_catalogue_and_the_process(metrics: Metrics) -> N
 
 def test_openmetrics_is_well_formed(metrics: Metrics) -> None:
     metrics.pass_ended(KEY, seconds=0.5, result="Bug")
-    metrics.backend_called(provider="p", call="c", status="200", seconds=0.15, failed=False)
+    metrics.backend_called("p", "c", "success", 0.15)
     page, content_type = metrics.render("application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     assert {family.name for family in parse_openmetrics(page.decode())} >= {"externalsecret_sync_calls_error"}

@@ -81,14 +81,14 @@ CATALOGUE: tuple[Spec, ...] = (
     Spec(
         "leasehold_backend_request_duration_seconds",
         "histogram",
-        "Time that one request to a backend took; status is the HTTP status, or what ended it otherwise.",
+        "Time that one request to a backend took; status is success or error (no such secret: success).",
         ("provider", "call", "status"),
         REQUEST_BUCKETS,
     ),
     Spec(
         "leasehold_kube_request_duration_seconds",
         "histogram",
-        "Time that one request to the API server took, watches aside; code is the HTTP status, or what ended it.",
+        "Time that one request to the API server took, watches aside; code is the HTTP status, or error without one.",
         ("verb", "resource", "code"),
         REQUEST_BUCKETS,
     ),

@@ -138,11 +138,11 @@ class Metrics:
         """Count a Kubernetes Event that was not sent."""
         self._events_dropped.inc()
 
-    def backend_called(self, *, provider: str, call: str, status: str, seconds: float, failed: bool) -> None:
-        """Count one request to a backend. ``failed`` is what External Secrets Operator's counter calls error."""
+    def backend_called(self, provider: str, call: str, status: str, seconds: float) -> None:
+        """Count one request to a backend; ``status`` is success or error. Shaped as providers observe."""
         self._backend_seconds.labels(provider, call, status).observe(seconds)
         counts = self._call_counts.setdefault((provider, call), {("success",): 0.0, ("error",): 0.0})
-        counts[("error",) if failed else ("success",)] += 1
+        counts[(status,)] += 1
         self._calls.replace((provider, call), counts)
 
     def kube_called(self, *, verb: str, resource: str, code: str, seconds: float) -> None:
