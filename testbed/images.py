@@ -17,7 +17,7 @@ from testbed.errors import BedError
 BUSYBOX = "localhost/testbed/busybox:1"
 # Of busybox's hundreds: what a test's pod may want to do.
 _APPLETS = (
-    "cat", "date", "env", "false", "grep", "id", "kill", "ls", "md5sum", "nc", "nslookup", "printenv", "sh", "sleep",
+    "cat", "date", "env", "false", "grep", "id", "kill", "ls", "md5sum", "nc", "nslookup", "sh", "sleep",
     "tail", "test", "touch", "true", "wget",
 )  # fmt: skip
 _PASSWD = "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n"

@@ -108,9 +108,7 @@ class Node:
         self.scheduler.start()
         if not self.kubelet.alive:
             self._start_kubelet()
-        self._control_plane.kubectl.run("taint", "node", NAME, "node.kubernetes.io/not-ready-")
-        if self._tainted:
-            self._control_plane.kubectl.run("taint", "node", NAME, f"{TAINT}=:NoSchedule", "--overwrite")
+            self._set_taints()
 
     def stop(self) -> None:
         """End the kubelet, containerd, every pod, and the node's network."""
@@ -191,8 +189,13 @@ class Node:
             f"--root-dir={self.folder / 'kubelet'}",
             f"--cert-dir={self.folder / 'pki'}",
         )
+        # A node that was switched off is still called Ready; its Lease tells when the new kubelet has spoken. A new
+        # node is Ready some seconds before it has a Lease.
+        before = self._renewal()
         self.kubelet.start(self._capsule.enter(*command))
-        self.kubelet.wait_until(self._is_ready, "reporting its node Ready")
+        self.kubelet.wait_until(
+            lambda: self._is_ready() and (not before or self._renewal() != before), "reporting its node Ready"
+        )
 
     @property
     def _socket(self) -> Path:
@@ -210,10 +213,25 @@ class Node:
         return done.stdout
 
     def _is_ready(self) -> bool:
-        nodes = self._control_plane.api("GET", "/api/v1/nodes")["items"]
-        mine = [node for node in nodes if node["metadata"]["name"] == NAME]
-        return any(
-            condition["type"] == "Ready" and condition["status"] == "True"
-            for node in mine
-            for condition in node["status"].get("conditions", [])
-        )
+        conditions = self._facts("v1/nodes").get("status", {}).get("conditions", [])
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+    def _renewal(self) -> str:
+        """When the kubelet last renewed the node's Lease; empty when it never did."""
+        lease = self._facts("coordination.k8s.io/v1/namespaces/kube-node-lease/leases")
+        return str(lease.get("spec", {}).get("renewTime", ""))
+
+    def _set_taints(self) -> None:
+        """Leave the node with our own taint or none.
+
+        Admission makes a new node not-ready, and the controller that would lift that, node-lifecycle, does not run.
+        """
+        taints = [{"key": TAINT, "effect": "NoSchedule"}] if self._tainted else None
+        patch = json.dumps({"spec": {"taints": taints}})
+        self._control_plane.kubectl.run("patch", "node", NAME, "--type=merge", f"--patch={patch}")
+
+    def _facts(self, collection: str) -> dict[str, Any]:
+        """Return the object of a collection that is named after the node; empty when there is none."""
+        group = "api" if collection.startswith("v1/") else "apis"
+        items = self._control_plane.api("GET", f"/{group}/{collection}")["items"]
+        return next((item for item in items if item["metadata"]["name"] == NAME), {})

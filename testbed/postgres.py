@@ -164,12 +164,12 @@ def _settle(yard: Yard, home: Path, *, account: str) -> tuple[Path, Path]:
             home = scratch / home.name
             home.mkdir(mode=0o700)
         if not is_open(install):
-            install = _copy(install, scratch)
+            install = copy_programs(install, scratch)
     os.chown(home, person.pw_uid, person.pw_gid)
     return install / "bin", home
 
 
-def _copy(install: Path, scratch: Path) -> Path:
+def copy_programs(install: Path, scratch: Path) -> Path:
     """Copy the programs with the libraries that they look for two folders up (their RPATH), and return the copy."""
     wheel = install.parent
     libraries = f"{_DISTRIBUTION}.libs"

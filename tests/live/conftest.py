@@ -13,10 +13,12 @@ from typing import ParamSpec, TypeVar
 
 import pytest
 
-from testbed import roster, toolchain
+import testbed.node
+from testbed import binaries, roster, toolchain
 from testbed.controlplane import ControlPlane
 from testbed.errors import BedError
 from testbed.mounts import Mount
+from testbed.node import Node
 from testbed.pods import Kwok
 from testbed.postgres import Postgres
 from testbed.processes import Yard
@@ -25,9 +27,9 @@ from testbed.vault import Vault
 HERE = Path(__file__).resolve().parent
 KEPT = HERE.parent.parent / ".testbed"
 RUNS_KEPT = 5
-Part = ControlPlane | Kwok | Postgres | Vault
+Part = ControlPlane | Kwok | Node | Postgres | Vault
 P = ParamSpec("P")
-T = TypeVar("T", ControlPlane, Kwok, Postgres, Vault)
+T = TypeVar("T", ControlPlane, Kwok, Node, Postgres, Vault)
 _kept_logs = pytest.StashKey[Path]()
 
 
@@ -101,6 +103,23 @@ def postgres(yard: Yard, started: dict[str, Part]) -> Postgres:
 def vault(yard: Yard, started: dict[str, Part]) -> Vault:
     """Vault, with KV version 2 at `secret` and its audit log."""
     started["vault"] = part = _start(Vault, yard)
+    return part
+
+
+@pytest.fixture(scope="session")
+def node(
+    yard: Yard, control_plane: ControlPlane, pods: Kwok, vault: Vault, postgres: Postgres, started: dict[str, Part]
+) -> Node:
+    """A real kubelet beside kwok's pretended one, for pods that `node.place` sends there; they reach Vault and
+    PostgreSQL at `node.ADDRESS`. Skips the test where no real node can run or the kubelet is not built."""
+    if reason := testbed.node.why_not():
+        pytest.skip(reason)
+    try:
+        binaries.find("kubelet")
+    except BedError as error:
+        pytest.skip(f"{error.problem}: run `python -m testbed build --node real`")
+    reach = (vault.port.number, postgres.port.number)
+    started["node"] = part = _start(Node, yard, control_plane, pods.scheduler, reach=reach, tainted=True)
     return part
 
 

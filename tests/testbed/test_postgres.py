@@ -1,5 +1,6 @@
 """PostgreSQL may live where its account can go."""
 
+import subprocess
 from pathlib import Path
 
 from testbed import postgres
@@ -20,3 +21,12 @@ def test_the_wheel_brings_the_programs() -> None:
     programs = postgres.locate_wheel() / "pginstall18" / "bin"
 
     assert {"initdb", "postgres", "psql", "pg_isready"} <= {path.name for path in programs.iterdir()}
+
+
+def test_a_copy_of_the_programs_runs_by_itself(tmp_path: Path) -> None:
+    install = postgres.copy_programs(postgres.locate_wheel() / "pginstall18", tmp_path)
+
+    done = subprocess.run([install / "bin" / "postgres", "--version"], capture_output=True, text=True, check=True)
+
+    assert install.is_relative_to(tmp_path)
+    assert done.stdout.startswith("postgres (PostgreSQL) 18")
