@@ -24,6 +24,13 @@ REVEALERS = {
     "domain/report.py": "status shows a keyed fingerprint of the lease id",
     "domain/sources.py": "decodes and splits values on their way into the Secret",
     "template/plain.py": "values to bytes: that is the room's purpose",
+    "cluster/access.py": "reads the account's name out of its own token",
+    "cluster/api.py": "sends the token",
+    "cluster/credentials.py": "a CA bundle is public",
+    "cluster/records.py": "a lease record is a Secret",
+    "cluster/secrets.py": "writes the Secret",
+    "providers/fake.py": "takes members out of a value that is itself JSON",
+    "providers/vault/keeper.py": "finds a held token by its accessor",
     "providers/vault/adapter.py": "sends the token, and values in the body of a login or a mint",
     "providers/vault/auth.py": "strips white space around a token, role id or secret id",
     "providers/vault/documents.py": "takes members out of a value that is itself JSON",
@@ -46,6 +53,7 @@ SURROUNDINGS = {
 """Modules that read the environment, and why."""
 
 LOOSE_TASKS = {
+    "schedule/agenda.py": "two waits race; both are cancelled and awaited on the spot",
     "flows/leasing.py": "a mint outlives the cancellation of its caller, who then still waits for it",
 }
 """Modules that start a task outside of a group, and why it is not lost."""
@@ -102,8 +110,8 @@ def test_secrets_are_revealed_where_that_is_allowed_and_nowhere_else() -> None:
         for node in ast.walk(_tree(module))
         if isinstance(node, ast.Attribute) and node.attr == "reveal"
     }
-    assert revealing - set(REVEALERS) == set(), "a new module looks into secret values"
-    assert set(REVEALERS) - revealing == set(), "no longer needed: take it off the list"
+    assert not sorted(revealing - set(REVEALERS)), "new modules look into secret values"
+    assert not sorted(set(REVEALERS) - revealing), "no longer needed: take them off the list"
 
 
 @pytest.mark.parametrize("room", ["telemetry/", "handlers/", "schedule/", "settings.py", "cli.py", "flows/"])
@@ -236,10 +244,9 @@ def _oversize(module: str) -> Iterator[str]:
 
 def test_rooms_stay_small_or_say_why_not() -> None:
     found = {name for module in MODULES for name in _oversize(module)}
-    assert found - set(OVERSIZE) == set(), (
-        f"more than {MODULE_LINES} lines, {FUNCTION_LINES} per function, {ARGUMENTS} arguments"
-    )
-    assert set(OVERSIZE) - found == set(), "small again: take it off the list"
+    limits = f"more than {MODULE_LINES} lines, {FUNCTION_LINES} in a function, or {ARGUMENTS} arguments"
+    assert not sorted(found - set(OVERSIZE)), limits
+    assert not sorted(set(OVERSIZE) - found), "small again: take them off the list"
 
 
 @pytest.mark.parametrize("module", MODULES)
