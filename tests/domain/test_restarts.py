@@ -150,6 +150,15 @@ def test_two_objects_that_write_into_one_secret_want_one_annotation():
     assert restarts.restart(consumer, [quiet, one], KEY, now=NOW).annotations == both.annotations
 
 
+def test_of_two_objects_the_later_publication_says_what_a_key_is():
+    consumer = workload(env("password"))
+    behind = demand("zz", keys={"password": "p1", "user": "u1"}, changed=[], published_at=NOW - 60)
+    found = restarts.restart(consumer, [demand(), behind], KEY, now=NOW)
+    caught_up = demand("zz", published_at=NOW + 60)
+    patched = workload(env("password"), annotations=found.annotations)
+    assert restarts.restart(patched, [demand(), caught_up], KEY, now=NOW + 60) is None, "no second restart for it"
+
+
 def test_a_workload_that_was_seen_to_restart_is_not_restarted_because_the_annotation_went():
     found = restarts.restart(workload(env("password")), [demand()], KEY, now=NOW)
     seen = {("Deployment", "web"): WorkloadStatus(kind="Deployment", name="web", wanted=found.annotations[DB])}

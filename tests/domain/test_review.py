@@ -259,7 +259,7 @@ def test_min_interval_holds_and_is_said():
     found = story.look(web)
     assert found.restarts == {web.ref: NOW + 540}
     assert found.status.workloads[0].message == f"minInterval allows its next restart at {rfc3339(NOW + 540)}"
-    assert found.due == 540 + 15
+    assert found.due == 540 + 3
     before = story.status
     assert story.look(web, after=300).status is before
     free = story.look(web, after=541)

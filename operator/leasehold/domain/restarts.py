@@ -129,8 +129,11 @@ def _was_applied(ref: WorkloadRef, group: Iterable[Demand], value: str) -> bool:
 
 
 def _wanted(workload: Workload, secret: str, group: Iterable[Demand], consumed: Consumption, key: SecretBytes) -> str:
+    # Who published last knows all keys best: with creationPolicy Merge each object notes those of the others too.
     shares = {
-        name: asker.keys[name] for asker in group for name in taken(asker, workload.ref, consumed).among(asker.keys)
+        name: asker.keys[name]
+        for asker in sorted(group, key=lambda asker: asker.published_at)
+        for name in taken(asker, workload.ref, consumed).among(asker.keys)
     }
     words = ("rollout", secret, *(word for name in sorted(shares) for word in (name, shares[name])))
     return fingerprint(key, *(word.encode() for word in words))

@@ -232,8 +232,9 @@ def _due(
         if entry.state == State.PROGRESSING:
             dues.append(min(max(since / 5, _SHORTEST), _LONGEST))
         elif ref in planned:
-            # The restart itself wakes us; this look is for the case that nothing came of it.
-            dues.append(max((planned[ref] or now) - now, 0.0) + _LONGEST)
+            # The restart itself wakes us; this look is for the case that nothing came of it, or that the list was old.
+            wait = max((planned[ref] or now) - now, 0.0)
+            dues.append(wait + min(max(since, _SHORTEST * 3), _LONGEST))
         elif entry.state == State.PENDING:
             dues.append(_HANDS)
     return min(dues, default=_HEALING)
