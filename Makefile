@@ -18,6 +18,8 @@ PYTEST_ARGS ?=
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := .venv
 export PYTHONUNBUFFERED := 1
+# Trust what this machine trusts, as pip does: a proxy or mirror may have an authority of its own.
+export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/cert.pem /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),true,false)
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .PHONY: help demo testbed test unit lint fmt generate check bench image clean setup
