@@ -24,6 +24,7 @@ REVEALERS = {
     "domain/report.py": "status shows a keyed fingerprint of the lease id",
     "domain/sources.py": "decodes and splits values on their way into the Secret",
     "template/plain.py": "values to bytes: that is the room's purpose",
+    "app.py": "hands the API server's token to kopf's session",
     "cluster/access.py": "reads the account's name out of its own token",
     "cluster/api.py": "sends the token",
     "cluster/credentials.py": "a CA bundle is public",
@@ -53,6 +54,7 @@ SURROUNDINGS = {
 """Modules that read the environment, and why."""
 
 LOOSE_TASKS = {
+    "app.py": "the whole work, raced against the wish to stop, then cancelled and awaited",
     "schedule/agenda.py": "two waits race; both are cancelled and awaited on the spot",
     "flows/leasing.py": "a mint outlives the cancellation of its caller, who then still waits for it",
 }
@@ -169,7 +171,7 @@ def _forbidden(module: str) -> Iterator[str]:
             yield f"{name}: use a TaskGroup, so that no task is lost"
         if name in {"os._exit", "os.system", "pickle.loads", "yaml.load"}:
             yield f"{name}: never"
-        if name == "logging.getLogger" and not module.startswith("telemetry/"):
+        if name == "logging.getLogger" and not module.startswith(("telemetry/", "handlers/")):
             yield "logging.getLogger: log by structlog"
 
 
