@@ -56,7 +56,9 @@ class Operator:
         plane.controller_manager.wait_until(
             lambda: wire.ask("GET", f"{account}/default").status == 200, f"giving {self.namespace} its ServiceAccount"
         )
-        plane.kubectl.apply(*rbac.manifests(self.namespace, ACCOUNT, self.scoped or None))
+        for manifest in rbac.manifests(self.namespace, ACCOUNT, self.scoped or None):
+            where = manifest["metadata"].get("namespace", "default")
+            plane.kubectl.apply(manifest, namespace=where)
 
     def trust(self, vault: Vault) -> None:
         """Give the operator its own Vault identity: the role and the policy that `leasehold policy` prints."""

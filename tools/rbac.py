@@ -45,13 +45,6 @@ class Rule:
 
 RULES: tuple[Rule, ...] = (
     Rule(_ESO, "externalsecrets", ("list", "watch"), Scope.WATCHED, "hear what is wanted"),
-    Rule(
-        _ESO,
-        "externalsecrets",
-        ("patch",),
-        Scope.WATCHED,
-        "set and remove the finalizer of an object whose end must revoke leases or delete its Secret",
-    ),
     Rule(_ESO, "externalsecrets/status", ("patch",), Scope.WATCHED, "report conditions, leases and rollouts"),
     Rule(
         _ESO,
@@ -102,16 +95,9 @@ RULES: tuple[Rule, ...] = (
     Rule("apps", "daemonsets", ("get", "list", "patch"), Scope.WATCHED, "find consumers of a Secret, restart them"),
     Rule("", "events", ("create", "patch"), Scope.WATCHED, "say what happened, and count what happens again"),
     Rule(
-        "apiextensions.k8s.io",
-        "customresourcedefinitions",
-        ("get",),
-        Scope.CLUSTER,
-        "say at the start that a CRD is missing, and which",
-    ),
-    Rule(
         "",
         "secrets",
-        ("create", "delete", "get", "list", "patch", "update"),
+        ("create", "delete", "get", "list", "update"),
         Scope.OWN,
         "keep the lease records, and the key by which fingerprints are made",
     ),

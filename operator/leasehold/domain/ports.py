@@ -348,14 +348,10 @@ class Secrets(Protocol):
 
 
 class Objects(Protocol):
-    """Writes to custom resources: status by one merge-patch, finalizers."""
+    """Writes to custom resources: status by one merge-patch."""
 
     async def patch_status(self, key: Key, patch: Mapping[str, Any]) -> None:
         """Merge-patch the status subresource; an object that is gone is success."""
-        ...
-
-    async def set_finalizers(self, key: Key, finalizers: Sequence[str], *, resource_version: str) -> None:
-        """Replace metadata.finalizers at exactly that version; Conflict where it has moved, gone is success."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from leasehold.api.externalsecret import ExternalSecret
@@ -37,6 +37,8 @@ class Published:
 
     outcome: Outcome
     data: SecretMap | None = None
+    replaced: SecretMap | None = None
+    """What an existing Secret held before, where it was read and then written."""
 
 
 async def publish(house: House, facts: Facts, values: SecretMap, why: Why) -> Published:
@@ -152,7 +154,8 @@ async def _replace(house: House, facts: Facts, shape: Shape, live: LiveSecret, w
             remedy="delete the Secret, or set target.immutable to false before it is made",
         )
         raise Staged(Stage.IMMUTABLE, error)
-    return _done(house, facts, change.wanted.data, why, version=version, wrote=wrote)
+    done = _done(house, facts, change.wanted.data, why, version=version, wrote=wrote)
+    return replace(done, replaced=live.data) if wrote else done
 
 
 def _done(house: House, facts: Facts, data: SecretMap, why: Why, *, version: str, wrote: bool = False) -> Published:

@@ -129,7 +129,7 @@ async def _fetch(house: House, facts: Facts, why: Why) -> Result:
     done = await publish.publish(house, facts, fetched.values, why)
     await publish.delete_orphans(house, secret)
     await _let_go(house, secret)
-    changed = _rolled(house, secret, done.data) if done.data is not None else None
+    changed = _rolled(house, secret, done.data, done.replaced) if done.data is not None else None
     now = house.clock.now()
     house.memory.update(secret.metadata.uid, refreshed_at=now, failures=0, held_until=0.0, follow_at=0.0)
     house.signals.refreshed(look.key_of(secret), now)
@@ -152,12 +152,15 @@ def _mints(facts: Facts, now: float) -> bool:
     )
 
 
-def _rolled(house: House, secret: ExternalSecret, data: SecretMap) -> dict[str, Any] | None:
+def _rolled(
+    house: House, secret: ExternalSecret, data: SecretMap, replaced: SecretMap | None = None
+) -> dict[str, Any] | None:
     """Return status.rollout after this data was published, None where rollouts are off."""
     if secret.spec.rollout is None:
         return None
     keys = fingerprint_each(house.fingerprint_key, data)
-    return rollout.published(house, secret, keys)
+    before = fingerprint_each(house.fingerprint_key, replaced) if replaced is not None else None
+    return rollout.published(house, secret, keys, replaced=before)
 
 
 async def _let_go(house: House, secret: ExternalSecret) -> None:

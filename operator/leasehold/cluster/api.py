@@ -1,0 +1,226 @@
+"""A thin Kubernetes client on aiohttp and orjson: one connection pool, time-outs, and errors by consequence.
+
+Only what the server has not acted upon is sent again by itself: reads, and anything that it turned away with 429 or
+503 and a Retry-After. Everything else is a matter of the next pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import aiohttp
+import orjson
+
+from leasehold.cluster.access import Access
+from leasehold.domain.errors import Conflict, Denied, DomainError, Misconfigured, Missing, Unavailable
+from leasehold.domain.ports import Clock
+
+TIMEOUT = 30.0
+CONNECT_TIMEOUT = 5.0
+TRIES = 3
+LONGEST_WAIT = 10.0
+"""Most seconds that one request waits for the server's Retry-After before its caller is told."""
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+
+class Observe(Protocol):
+    """Counts one request."""
+
+    def __call__(self, *, verb: str, resource: str, code: str, seconds: float) -> None:
+        """Take verb, plural resource (with /subresource), HTTP status or error, and how long it took."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A place in the API: group and version, the plural, and the words for errors."""
+
+    group: str
+    version: str
+    plural: str
+
+    def path(self, namespace: str, name: str = "", subresource: str = "") -> str:
+        """Return the request path; ``namespace`` "" is cluster scope, ``name`` "" is the collection."""
+        base = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        parts = [base, *(("namespaces", namespace) if namespace else ()), self.plural]
+        return "/".join([*parts, *((name,) if name else ()), *((subresource,) if subresource else ())])
+
+
+SECRETS = Resource("", "v1", "secrets")
+CONFIG_MAPS = Resource("", "v1", "configmaps")
+EVENTS = Resource("", "v1", "events")
+ACCOUNTS = Resource("", "v1", "serviceaccounts")
+DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, and the words by which its failure is told."""
+
+    verb: str
+    """get | list | create | update | patch | delete."""
+    resource: Resource
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    params: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    content_type: str = JSON
+    accept: str = JSON
+
+    @property
+    def label(self) -> str:
+        """Plural and subresource, as RBAC writes them."""
+        return f"{self.resource.plural}/{self.subresource}" if self.subresource else self.resource.plural
+
+    @property
+    def where(self) -> str:
+        """What the request is about."""
+        parts = "/".join(part for part in (self.namespace, self.name) if part)
+        return f"{self.label} {parts}" if parts else self.label
+
+
+_METHODS = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
+
+
+def _ignore(*, verb: str, resource: str, code: str, seconds: float) -> None:
+    pass
+
+
+class KubeApi:
+    """Sends requests under one identity; close it at the end."""
+
+    def __init__(
+        self,
+        access: Access,
+        clock: Clock,
+        *,
+        concurrency: int = 32,
+        observe: Observe = _ignore,
+        correlation: Callable[[], str] = str,
+    ) -> None:
+        """Take where and who, and how many requests may be under way at once."""
+        self.access = access
+        self._clock, self._observe, self._correlation = clock, observe, correlation
+        self._limit = asyncio.Semaphore(concurrency)
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT, connect=CONNECT_TIMEOUT)
+        self._connector = aiohttp.TCPConnector(limit=concurrency, ssl=access.tls or True, ttl_dns_cache=60)
+        self._session = aiohttp.ClientSession(connector=self._connector, timeout=timeout, auto_decompress=True)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def send(self, request: Request) -> Any:
+        """Return the parsed body of a 2xx answer.
+
+        Raises:
+            Denied: 401 or 403; names verb, resource and remedy.
+            Missing: 404. Conflict: 409. Misconfigured: 400, 413, 422 and other refusals.
+            Unavailable: 429, 5xx, time-out, no connection.
+        """
+        for attempt in range(1, TRIES + 1):
+            try:
+                return await self._once(request)
+            except Unavailable as error:
+                wait = error.retry_after if error.retry_after is not None else 0.2 * attempt
+                again = isinstance(error, TurnedAway) or request.verb in ("get", "list")
+                if not again or attempt == TRIES or wait > LONGEST_WAIT:
+                    raise
+                await self._clock.sleep(wait)
+        raise AssertionError  # the loop returns or raises
+
+    async def _once(self, request: Request) -> Any:
+        started = self._clock.monotonic()
+        code = "error"
+        try:
+            async with self._limit, self._open(request) as answer:
+                code = str(answer.status)
+                raw = await answer.read()
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise Unavailable(
+                f"the API server does not answer ({type(error).__name__})",
+                path=request.where,
+                remedy="it is tried again",
+            ) from None
+        finally:
+            seconds = self._clock.monotonic() - started
+            self._observe(verb=request.verb, resource=request.label, code=code, seconds=seconds)
+        if answer.status < 300:
+            return orjson.loads(raw) if raw else {}
+        raise translate(request, answer.status, _status(raw), _retry_after(answer.headers))
+
+    def _open(self, request: Request) -> aiohttp.client._RequestContextManager:
+        headers = {"Accept": request.accept, "User-Agent": "leasehold"}
+        if token := self.access.token():
+            headers["Authorization"] = f"Bearer {token.reveal().decode()}"
+        if identifier := self._correlation():
+            headers["Audit-ID"] = identifier
+        data = None
+        if request.body is not None:
+            headers["Content-Type"] = request.content_type
+            data = request.body if isinstance(request.body, bytes) else orjson.dumps(request.body)
+        path = request.resource.path(request.namespace, request.name, request.subresource)
+        return self._session.request(
+            _METHODS[request.verb],
+            self.access.server + path,
+            params=request.params or None,
+            data=data,
+            headers=headers,
+            allow_redirects=False,
+        )
+
+    async def get(self, resource: Resource, namespace: str, name: str, **options: Any) -> Any | None:
+        """Return one object, None where there is none."""
+        try:
+            return await self.send(Request("get", resource, namespace, name, **options))
+        except Missing:
+            return None
+
+
+class TurnedAway(Unavailable):
+    """The server did not act: the very same request may be sent again."""
+
+
+def translate(request: Request, status: int, told: Mapping[str, Any], retry_after: float | None) -> DomainError:
+    """Return the error of an answer; the server's message is not quoted, it may carry values of a Secret."""
+    reason, where = str(told.get("reason", "")), request.where
+    if status in (401, 403):
+        remedy = (
+            "check the operator's token" if status == 401 else "grant it in the operator's role, or check its scope"
+        )
+        return Denied(f"the operator may not {request.verb} {request.label}", path=where, remedy=remedy)
+    if status == 404:
+        return Missing("it does not exist", path=where, remedy="check name and namespace")
+    if status == 409:
+        cause = "it exists already" if reason == "AlreadyExists" else "it changed in between"
+        return Conflict(cause, path=where, remedy="it is looked at again")
+    if status in (429, 503):
+        return TurnedAway("the API server is busy", path=where, remedy="it is tried again", retry_after=retry_after)
+    if status >= 500 or status == 408:
+        return Unavailable(f"the API server failed ({status})", path=where, remedy="it is tried again")
+    causes = [str(cause.get("field", "")) for cause in (told.get("details") or {}).get("causes") or ()]
+    fields = ", ".join(dict.fromkeys(cause for cause in causes if cause))
+    detail = f"{reason or status}{': ' + fields if fields else ''}"
+    return Misconfigured(f"the API server refuses it ({detail})", path=where, remedy="mend the object")
+
+
+def _status(raw: bytes) -> Mapping[str, Any]:
+    try:
+        told = orjson.loads(raw)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) and told.get("kind") == "Status" else {}
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("Retry-After", "")
+    return float(text) if text.isdigit() else None
+
+
+Sender = Callable[[Request], Awaitable[Any]]

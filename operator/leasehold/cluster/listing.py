@@ -1,0 +1,50 @@
+"""Whole lists in chunks, for the start and for asking about single objects. What kopf hears later is laid over them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from leasehold.cluster import mirror
+from leasehold.cluster.api import JSON, SECRETS, KubeApi, Request, Resource
+from leasehold.cluster.objects import RESOURCES as OWN
+from leasehold.domain.facts import Key
+
+CHUNK = 500
+NAMESPACES = Resource("", "v1", "namespaces")
+SELECTOR = "reconcile.external-secrets.io/managed=true"
+METADATA_LIST = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,{JSON}"
+RESOURCES: Mapping[str, Resource] = {**OWN, mirror.SECRET: SECRETS, mirror.NAMESPACE: NAMESPACES}
+"""Kind -> its place in the API, for everything that is heard."""
+_METADATA_ONLY = frozenset({mirror.SECRET, mirror.NAMESPACE})
+
+
+def _request(kind: str, namespace: str, params: Mapping[str, str]) -> Request:
+    selector = {"labelSelector": SELECTOR} if kind == mirror.SECRET else {}
+    accept = METADATA_LIST if kind in _METADATA_ONLY else JSON
+    return Request("list", RESOURCES[kind], namespace, params={**params, **selector}, accept=accept)
+
+
+async def everything(api: KubeApi, kind: str, namespace: str) -> AsyncIterator[Mapping[str, Any]]:
+    """Yield every object of a kind (of one namespace, or "" for all), metadata only where that suffices.
+
+    Raises:
+        Missing: the API server does not know the kind: its CRD is not installed.
+        DomainError: it refused or did not answer.
+    """
+    token = ""
+    while True:
+        params = {"limit": str(CHUNK), **({"continue": token} if token else {})}
+        answer = await api.send(_request(kind, namespace, params))
+        for item in answer.get("items") or ():
+            yield item
+        token = (answer.get("metadata") or {}).get("continue") or ""
+        if not token:
+            return
+
+
+async def one(api: KubeApi, key: Key) -> Mapping[str, Any] | None:
+    """Return one object as a list sees it, None where it is gone (or no longer selected): needs no right but list."""
+    params = {"fieldSelector": f"metadata.name={key.name}"}
+    answer = await api.send(_request(key.kind, key.namespace, params))
+    return next(iter(answer.get("items") or ()), None)

@@ -1,0 +1,333 @@
+"""What we last heard of the cluster, slim: bytes of our own kinds, facts of Secrets, labels of namespaces. No I/O.
+
+Objects are kept as JSON without what nobody reads and parsed on demand, since most of 10,000 rest most of the time.
+``put`` says who is to be looked at: status-only changes wake nobody, a changed store or generator wakes its users.
+Deletions that were lost in a watch gap are found by marking what a re-list names and asking about the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from leasehold.api import parse
+from leasehold.api.externalsecret import ExternalSecret
+from leasehold.api.generators import VaultDynamicSecret
+from leasehold.api.stores import ClusterSecretStore, SecretStore
+from leasehold.domain import desired
+from leasehold.domain.facts import Controller, Key, Target
+
+EXTERNAL_SECRET, STORE, CLUSTER_STORE = "ExternalSecret", "SecretStore", "ClusterSecretStore"
+GENERATOR, SECRET, NAMESPACE = "VaultDynamicSecret", "Secret", "Namespace"
+KINDS = (EXTERNAL_SECRET, STORE, CLUSTER_STORE, GENERATOR, SECRET, NAMESPACE)
+QUIET = 10.0
+"""Seconds without a listed object after which a list counts as heard to its end."""
+_METADATA = (
+    "name",
+    "namespace",
+    "uid",
+    "generation",
+    "resourceVersion",
+    "labels",
+    "annotations",
+    "finalizers",
+    "creationTimestamp",
+    "deletionTimestamp",
+)
+_WAKING = ("generation", "labels", "annotations", "finalizers", "deletionTimestamp")
+Parsed = ExternalSecret | SecretStore | ClusterSecretStore | VaultDynamicSecret
+_PARSERS: Mapping[str, Callable[[Mapping[str, Any]], Parsed]] = {
+    EXTERNAL_SECRET: parse.external_secret,
+    STORE: parse.secret_store,
+    CLUSTER_STORE: parse.cluster_secret_store,
+    GENERATOR: parse.vault_dynamic_secret,
+}
+
+
+@dataclass(slots=True)
+class _Entry:
+    uid: str
+    body: bytes
+    mark: int
+    """Hash of what wakes: a change of anything else is an echo."""
+    refs: tuple[Key, ...] = ()
+    """Stores and generators that an ExternalSecret names."""
+    target: str = ""
+
+
+@dataclass(slots=True)
+class _Listing:
+    """Whether and when a list of the kind was heard, and what it named."""
+
+    ended: bool = False
+    listing: bool = False
+    last: float = 0.0
+    seen: set[Key] = field(default_factory=set)
+
+
+class Mirror:
+    """ports.View, and the ways to tell it what was heard."""
+
+    def __init__(self) -> None:
+        """Start with nothing heard."""
+        self._objects: dict[Key, _Entry] = {}
+        self._users: dict[Key, set[Key]] = {}
+        self._aims: dict[tuple[str, str], set[Key]] = {}
+        self._in_namespace: dict[str, set[Key]] = {}
+        self._targets: dict[tuple[str, str], Target] = {}
+        self._created_by: dict[tuple[str, str], set[str]] = {}
+        self._labels: dict[str, Mapping[str, str]] = {}
+        self._listings = {kind: _Listing() for kind in KINDS}
+        self._parsed: dict[Key, tuple[bytes, Parsed]] = {}
+
+    # ------------------------------------------------------------------------------------------------------ hearing
+
+    def put(self, kind: str, event: str | None, body: Mapping[str, Any], *, now: float) -> set[Key]:
+        """Take one watch event (``event`` None: listed; ADDED, MODIFIED, DELETED) and return the keys to look at."""
+        metadata = body["metadata"]
+        key = Key(kind, metadata.get("namespace") or "", metadata["name"])
+        listing = self._listings[kind]
+        if event is None:
+            if not listing.listing:
+                listing.listing, listing.seen = True, set()
+            listing.seen.add(key)
+            listing.last = now
+        elif listing.listing and event != "DELETED":
+            listing.seen.add(key)
+        if event == "DELETED":
+            return self.drop(key)
+        if kind == SECRET:
+            return self._put_target(key, metadata)
+        if kind == NAMESPACE:
+            self._labels[key.name] = metadata.get("labels") or {}
+            return set()
+        return self._put_object(key, body)
+
+    def _put_object(self, key: Key, body: Mapping[str, Any]) -> set[Key]:
+        metadata = {name: body["metadata"][name] for name in _METADATA if name in body["metadata"]}
+        slim = {"metadata": metadata, "spec": body.get("spec") or {}, "status": body.get("status") or {}}
+        before = self._objects.get(key)
+        mark = _mark(key.kind, slim)
+        entry = _Entry(metadata["uid"], orjson.dumps(slim), mark)
+        if key.kind == EXTERNAL_SECRET:
+            self._index(key, before, entry, slim["spec"])
+        self._objects[key] = entry
+        self._parsed.pop(key, None)
+        if before is not None and before.mark == mark and before.uid == entry.uid:
+            return set()
+        return {key, *self._users.get(key, ())}
+
+    def _index(self, key: Key, before: _Entry | None, entry: _Entry, spec: Mapping[str, Any]) -> None:
+        entry.refs = references(key.namespace, spec)
+        entry.target = (spec.get("target") or {}).get("name") or key.name
+        if before is not None and (before.refs, before.target) == (entry.refs, entry.target):
+            return
+        self._unindex(key, before)
+        for ref in entry.refs:
+            self._users.setdefault(ref, set()).add(key)
+        self._aims.setdefault((key.namespace, entry.target), set()).add(key)
+        self._in_namespace.setdefault(key.namespace, set()).add(key)
+
+    def _unindex(self, key: Key, entry: _Entry | None) -> None:
+        if entry is None:
+            return
+        for ref in entry.refs:
+            _discard(self._users, ref, key)
+        _discard(self._aims, (key.namespace, entry.target), key)
+        _discard(self._in_namespace, key.namespace, key)
+
+    def _put_target(self, key: Key, metadata: Mapping[str, Any]) -> set[Key]:
+        target = target_of(metadata)
+        place = (key.namespace, key.name)
+        before = self._targets.get(place)
+        self.note_target(key.namespace, key.name, target)
+        if before is not None and before.resource_version == target.resource_version:
+            return set()
+        return set(self._aims.get(place, ()))
+
+    def drop(self, key: Key) -> set[Key]:
+        """Take it that the object is gone; return the keys to look at."""
+        if key.kind == NAMESPACE:
+            self._labels.pop(key.name, None)
+            return set()
+        if key.kind == SECRET:
+            if (key.namespace, key.name) not in self._targets:
+                return set()
+            self.note_target(key.namespace, key.name, None)
+            return set(self._aims.get((key.namespace, key.name), ()))
+        entry = self._objects.pop(key, None)
+        self._parsed.pop(key, None)
+        if entry is None:
+            return {key}
+        if key.kind == EXTERNAL_SECRET:
+            self._unindex(key, entry)
+        return {key, *self._users.get(key, ()), *self._aims.get((key.namespace, entry.target), ())}
+
+    def settle(self, *, now: float) -> Mapping[str, Sequence[Key]]:
+        """Close lists that have been quiet; return, per kind, the keys that the list did not name.
+
+        They are gone or new: ask the API server about each, and ``drop`` what it does not have.
+        """
+        lost: dict[str, Sequence[Key]] = {}
+        for kind, listing in self._listings.items():
+            if not listing.listing or now - listing.last < QUIET:
+                continue
+            if listing.ended:
+                lost[kind] = [key for key in self._known(kind) if key not in listing.seen]
+            listing.listing, listing.ended, listing.seen = False, True, set()
+        return lost
+
+    def _known(self, kind: str) -> Iterable[Key]:
+        if kind == SECRET:
+            return [Key(SECRET, *place) for place in self._targets]
+        if kind == NAMESPACE:
+            return [Key(NAMESPACE, "", name) for name in self._labels]
+        return [key for key in self._objects if key.kind == kind]
+
+    def end_list(self, kind: str) -> None:
+        """Take it that the first list of the kind has been heard, also where it was empty."""
+        self._listings[kind].ended = True
+
+    # ------------------------------------------------------------------------------------------------- own writes
+
+    def note_status(self, key: Key, status: Mapping[str, Any]) -> set[Key]:
+        """Take our own status write, so that its echo wakes nobody; return who depends on it."""
+        entry = self._objects.get(key)
+        if entry is None:
+            return set()
+        slim = orjson.loads(entry.body)
+        slim["status"] = status
+        mark = _mark(key.kind, slim)
+        changed = mark != entry.mark
+        entry.body, entry.mark = orjson.dumps(slim), mark
+        self._parsed.pop(key, None)
+        return set(self._users.get(key, ())) if changed else set()
+
+    def note_target(self, namespace: str, name: str, target: Target | None) -> None:
+        """Take our own write of a Secret (None: deleted)."""
+        place = (namespace, name)
+        before = self._targets.pop(place, None)
+        if before is not None and before.created_by:
+            _discard(self._created_by, (namespace, before.created_by), name)
+        if target is None:
+            return
+        self._targets[place] = target
+        if target.created_by:
+            self._created_by.setdefault((namespace, target.created_by), set()).add(name)
+
+    # ----------------------------------------------------------------------------------------------------- looking
+
+    def _parse(self, key: Key) -> Parsed | None:
+        entry = self._objects.get(key)
+        if entry is None:
+            return None
+        held = self._parsed.get(key)
+        if held is not None and held[0] is entry.body:
+            return held[1]
+        parsed = _PARSERS[key.kind](orjson.loads(entry.body))
+        if key.kind != EXTERNAL_SECRET:  # stores and generators are few and looked at by many
+            self._parsed[key] = (entry.body, parsed)
+        return parsed
+
+    def external_secret(self, key: Key) -> ExternalSecret | None:
+        """Return the ExternalSecret, parsed. Raises leasehold.api.parse.Invalid where it does not parse."""
+        found = self._parse(key)
+        return found if isinstance(found, ExternalSecret) else None
+
+    def external_secrets(self, namespace: str) -> Sequence[Key]:
+        """Return the keys of all ExternalSecrets of a namespace."""
+        return sorted(self._in_namespace.get(namespace, ()))
+
+    def store(self, kind: str, namespace: str, name: str) -> SecretStore | ClusterSecretStore | None:
+        """Return the store, parsed (``namespace`` is ignored for a ClusterSecretStore)."""
+        found = self._parse(Key(kind, "" if kind == CLUSTER_STORE else namespace, name))
+        return found if isinstance(found, SecretStore | ClusterSecretStore) else None
+
+    def generator(self, kind: str, namespace: str, name: str) -> VaultDynamicSecret | None:
+        """Return the generator, parsed."""
+        found = self._parse(Key(kind, namespace, name))
+        return found if isinstance(found, VaultDynamicSecret) else None
+
+    def target(self, namespace: str, name: str) -> Target | None:
+        """Return what is known of a Secret that carries the managed label."""
+        return self._targets.get((namespace, name))
+
+    def targets_created_by(self, namespace: str, created_by: str) -> Sequence[tuple[str, Target]]:
+        """Return name and facts of the Secrets whose created-by label is that."""
+        names = sorted(self._created_by.get((namespace, created_by), ()))
+        return [(name, self._targets[namespace, name]) for name in names]
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str] | None:
+        """Return the labels of a namespace, or None when unknown."""
+        return self._labels.get(namespace)
+
+    def heard(self, kind: str) -> bool:
+        """Tell whether the first list of that kind has been heard to its end."""
+        return self._listings[kind].ended
+
+    def uids(self, kind: str) -> frozenset[str]:
+        """Return the uids of all objects of a kind of ours."""
+        return frozenset(entry.uid for key, entry in self._objects.items() if key.kind == kind)
+
+    def uid(self, key: Key) -> str:
+        """Return the uid of an object of ours, "" where it is not known."""
+        entry = self._objects.get(key)
+        return entry.uid if entry is not None else ""
+
+
+def references(namespace: str, spec: Mapping[str, Any]) -> tuple[Key, ...]:
+    """Return the keys of all stores and generators that an ExternalSecret's raw spec names."""
+    refs = [spec.get("secretStoreRef")]
+    generators = []
+    for item in (*(spec.get("data") or ()), *(spec.get("dataFrom") or ())):
+        source = item.get("sourceRef") or {}
+        refs.append(source.get("storeRef"))
+        generators.append(source.get("generatorRef"))
+    keys: dict[Key, None] = {}
+    for ref in refs:
+        if ref and ref.get("name"):
+            kind = ref.get("kind") or STORE
+            keys[Key(kind, "" if kind == CLUSTER_STORE else namespace, ref["name"])] = None
+    for ref in generators:
+        if ref and ref.get("name"):
+            keys[Key(ref.get("kind") or "", namespace, ref["name"])] = None
+    return tuple(keys)
+
+
+def target_of(metadata: Mapping[str, Any]) -> Target:
+    """Return the facts of a Secret's metadata."""
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    owner = next((ref for ref in metadata.get("ownerReferences") or () if ref.get("controller")), None)
+    controller = None
+    if owner is not None:
+        group = str(owner.get("apiVersion", "")).rpartition("/")[0]
+        controller = Controller(group, owner.get("kind", ""), owner.get("name", ""), owner.get("uid", ""))
+    return Target(
+        uid=metadata.get("uid", ""),
+        resource_version=metadata.get("resourceVersion", ""),
+        managed=labels.get(desired.LABEL_MANAGED) == "true",
+        data_hash=annotations.get(desired.ANNOTATION_HASH, ""),
+        created_by=labels.get(desired.LABEL_CREATED_BY, ""),
+        controller=controller,
+        deleting="deletionTimestamp" in metadata,
+    )
+
+
+def _mark(kind: str, slim: Mapping[str, Any]) -> int:
+    """Return the hash of what wakes: metadata and spec, and a store's readiness."""
+    parts = [slim["metadata"].get(name) for name in _WAKING]
+    if kind in (STORE, CLUSTER_STORE):
+        conditions = slim["status"].get("conditions") or ()
+        parts.append([[condition.get("type"), condition.get("status")] for condition in conditions])
+    return hash(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS))
+
+
+def _discard(index: dict[Any, set[Any]], place: Any, member: Any) -> None:
+    members = index.get(place)
+    if members is not None:
+        members.discard(member)
+        if not members:
+            del index[place]

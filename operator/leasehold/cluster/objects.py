@@ -1,0 +1,45 @@
+"""Writes to our own kinds: status by one merge-patch, and nothing else (docs/decisions/0003: no finalizers)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from leasehold.api.externalsecret import ExternalSecret
+from leasehold.api.generators import VaultDynamicSecret
+from leasehold.api.stores import ClusterSecretStore, SecretStore
+from leasehold.cluster.api import MERGE_PATCH, KubeApi, Request, Resource
+from leasehold.domain.errors import Missing
+from leasehold.domain.facts import Key
+
+MODELS = (ExternalSecret, SecretStore, ClusterSecretStore, VaultDynamicSecret)
+RESOURCES: Mapping[str, Resource] = {
+    model.resource.kind: Resource(model.resource.group, model.resource.version, model.resource.plural)
+    for model in MODELS
+}
+"""Kind -> its place in the API."""
+
+
+class KubeObjects:
+    """ports.Objects on the API server."""
+
+    def __init__(self, api: KubeApi) -> None:
+        """Take the client."""
+        self._api = api
+
+    async def patch_status(self, key: Key, patch: Mapping[str, Any]) -> None:
+        """Merge-patch the status subresource; an object that is gone is success."""
+        request = Request(
+            "patch",
+            RESOURCES[key.kind],
+            key.namespace,
+            key.name,
+            subresource="status",
+            params={"fieldManager": "leasehold"},
+            body={"status": patch},
+            content_type=MERGE_PATCH,
+        )
+        try:
+            await self._api.send(request)
+        except Missing:
+            return

@@ -1,0 +1,109 @@
+"""kopf's settings for the hot path: it writes nothing, keeps no task per object, and never gives up.
+
+Each line is a measured cost or a trap (``reference/kopf.md`` 1.2, 1.3 and 3).
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import aiohttp
+import kopf
+
+from leasehold.handlers.ear import SECRETS
+
+UNUSED_FINALIZER = "leasehold.dev/kopf-unused"
+"""kopf removes the finalizer of this name where it finds it, so it must be nobody's."""
+METADATA_ONLY = frozenset({"secrets", "namespaces"})
+"""Plurals of which only metadata is asked for: no Secret's data ever reaches the process by a watch."""
+
+
+class NoDiff(kopf.DiffBaseStorage):
+    """Keeps no last-handled configuration: without changing handlers nobody reads it."""
+
+    def build(self, *, body: Any, extra_fields: Any = None) -> Any:  # noqa: ARG002  # kopf's signature
+        """Return nothing, which saves a deep copy per event."""
+        return {}
+
+    def fetch(self, *, body: Any) -> Any:  # noqa: ARG002  # kopf's signature
+        """Return nothing."""
+        return None
+
+    def store(self, *, body: Any, patch: Any, essence: Any) -> None:
+        """Store nothing."""
+
+
+class NoProgress(kopf.ProgressStorage):
+    """Keeps no progress of handlers: on.event handlers have none."""
+
+    def fetch(self, *, key: Any, body: Any) -> Any:  # noqa: ARG002  # kopf's signature
+        """Return nothing."""
+        return None
+
+    def store(self, *, key: Any, record: Any, body: Any, patch: Any) -> None:
+        """Store nothing."""
+
+    def purge(self, *, key: Any, body: Any, patch: Any) -> None:
+        """Purge nothing."""
+
+    def touch(self, *, body: Any, patch: Any, value: Any) -> None:
+        """Touch nothing."""
+
+    def clear(self, *, essence: Any) -> Any:
+        """Return what is there."""
+        return essence
+
+
+class Backoffs:
+    """Pauses between tries, without end and uneven, so that a failing list never ends the operator."""
+
+    def __iter__(self) -> Iterator[float]:
+        yield from (0.5, 1.0, 2.0, 4.0)
+        yield from itertools.cycle((5.0, 8.0, 6.0, 9.0, 7.0))
+
+
+def settings() -> kopf.OperatorSettings:
+    """Return kopf's settings."""
+    chosen = kopf.OperatorSettings()
+    chosen.posting.enabled = False
+    chosen.scanning.disabled = True
+    chosen.peering.standalone = True
+    chosen.persistence.finalizer = UNUSED_FINALIZER
+    chosen.persistence.diffbase_storage = NoDiff()
+    chosen.persistence.progress_storage = NoProgress()
+    chosen.queueing.idle_timeout = 0.05
+    chosen.queueing.worker_limit = None
+    chosen.watching.chunk_size = 500
+    chosen.watching.server_timeout = 600
+    chosen.watching.label_selectors[SECRETS] = "reconcile.external-secrets.io/managed=true"
+    chosen.networking.request_timeout, chosen.networking.connect_timeout = 30, 5
+    chosen.networking.error_backoffs = Backoffs()
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    return chosen
+
+
+def middleware(token: Callable[[], str]) -> aiohttp.ClientMiddlewareType:
+    """Return the middleware of kopf's session: a fresh token per request, metadata only where that suffices."""
+
+    async def prepare(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        if held := token():
+            request.headers["Authorization"] = f"Bearer {held}"
+        if request.method == "GET" and request.url.path.rsplit("/", 1)[-1] in METADATA_ONLY:
+            kind = "PartialObjectMetadata" + ("" if "watch" in request.url.query else "List")
+            request.headers["Accept"] = f"application/json;as={kind};g=meta.k8s.io;v=v1,application/json"
+        return await handler(request)
+
+    return prepare
+
+
+def log_in(
+    registry: kopf.OperatorRegistry, *, server: str, namespace: str, session: Callable[[], aiohttp.ClientSession]
+) -> None:
+    """Give kopf a session of ours: no DNS name, no client library, no passwd entry is needed."""
+
+    @kopf.on.login(registry=registry)
+    def login(**_: Any) -> kopf.AiohttpSession:
+        return kopf.AiohttpSession(server=server, default_namespace=namespace or None, aiohttp_session=session())
