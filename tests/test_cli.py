@@ -113,6 +113,19 @@ def test_a_bad_setting_is_a_domain_error(started: list[Settings]) -> None:
     assert not started
 
 
+def test_a_crash_is_logged_without_foreign_text(started: list[Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(_: Settings) -> int:
+        raise ExceptionGroup("tasks", [ValueError("canary-7f3a9c")])
+
+    monkeypatch.setattr(sys.modules["leasehold.app"], "run", crash)
+    done = CliRunner().invoke(cli.app, BASE)
+    assert done.exit_code == cli.CRASHED
+    (line,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (line["event"], line["level"]) == ("crashed", "error")
+    assert [part["type"] for part in line["exception"]["exceptions"]] == ["builtins.ValueError"]
+    assert "canary" not in done.output
+
+
 def test_main_turns_a_domain_error_into_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,6 +20,8 @@ from typer.core import TyperCommand
 from leasehold import __version__, settings
 from leasehold.domain.errors import DomainError
 
+CRASHED = 1
+"""Exit code for an error of ours; the log has its type and our frames."""
 MISUSED = 2
 """Exit code for flags, variables or surroundings that cannot work."""
 
@@ -127,7 +129,14 @@ def _run(**given: str | None) -> None:
         structlog.get_logger().warning("flag_ignored", flag=ignored.flag, reason=ignored.why)
     from leasehold.app import run
 
-    raise typer.Exit(run(chosen))
+    try:
+        code = run(chosen)
+    except DomainError:
+        raise
+    except Exception:  # noqa: BLE001  # Python's own report would print the text of a foreign exception
+        structlog.get_logger().exception("crashed")
+        code = CRASHED
+    raise typer.Exit(code)
 
 
 def _with_options(function: Callable[..., None]) -> Callable[..., None]:
