@@ -14,8 +14,15 @@ from tests.contracts.canary import assert_clean
 class CheckerBench(Protocol):
     """Two stores of one backend: a good one, and one that cannot work."""
 
-    good: Checker
-    bad: Checker
+    @property
+    def good(self) -> Checker:
+        """The store that works."""
+        ...
+
+    @property
+    def bad(self) -> Checker:
+        """The store that cannot."""
+        ...
 
 
 class CheckerContract:

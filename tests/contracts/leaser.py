@@ -18,13 +18,21 @@ ENDED = (LeaseOutcome.GONE, LeaseOutcome.OWNERLESS)
 class LeaserBench(Protocol):
     """A backend that leases credentials which a test can try."""
 
-    leaser: Leaser
-    keeper: Keeper
     request: MintRequest
     """Mints; what it gives can live for ``longest`` seconds in all."""
     longest: float
     unknown_role: MintRequest
     forbidden: MintRequest
+
+    @property
+    def leaser(self) -> Leaser:
+        """Who mints."""
+        ...
+
+    @property
+    def keeper(self) -> Keeper:
+        """Who keeps what was minted."""
+        ...
 
     def works(self, grant: Grant) -> bool:
         """Tell whether the credential logs in now."""
@@ -51,10 +59,11 @@ def handle(owner: Owner, grant: Grant) -> Handle:
     return Handle(grant.lease_id, owner.accessor)
 
 
-async def mint(bench: LeaserBench) -> tuple[Owner, Grant]:
-    owner = await bench.leaser.login_owner()
-    grant = await bench.leaser.mint(owner, bench.request)
-    await bench.leaser.drop_owner(owner)
+async def mint(leaser: Leaser, request: MintRequest) -> tuple[Owner, Grant]:
+    """Mint as a flow does."""
+    owner = await leaser.login_owner()
+    grant = await leaser.mint(owner, request)
+    await leaser.drop_owner(owner)
     return owner, grant
 
 
@@ -65,7 +74,7 @@ class LeaserContract:
     """What the keeper says of an accessor that it does not know."""
 
     async def test_a_mint_gives_a_credential_and_a_lease(self, bench: LeaserBench) -> None:
-        owner, grant = await mint(bench)
+        owner, grant = await mint(bench.leaser, bench.request)
         assert set(grant.values) == {"username", "password"}
         assert bench.works(grant)
         assert grant.lease_id
@@ -77,14 +86,14 @@ class LeaserContract:
         assert_clean(owner, grant, handle(owner, grant), secrets=secrets)
 
     async def test_each_mint_has_an_owner_of_its_own(self, bench: LeaserBench) -> None:
-        (first, one), (second, two) = await mint(bench), await mint(bench)
+        (first, one), (second, two) = await mint(bench.leaser, bench.request), await mint(bench.leaser, bench.request)
         assert first.accessor != second.accessor
         await bench.keeper.revoke_owner(handle(first, one))
         assert not bench.works(one)
         assert bench.works(two)
 
     async def test_renewal_counts_from_now(self, bench: LeaserBench) -> None:
-        owner, grant = await mint(bench)
+        owner, grant = await mint(bench.leaser, bench.request)
         renewal = await bench.keeper.renew(handle(owner, grant), grant.ttl - 2)
         assert renewal.outcome is LeaseOutcome.ALIVE
         assert renewal.ttl == grant.ttl - 2
@@ -94,14 +103,14 @@ class LeaserContract:
         assert 0 < left.ttl <= grant.ttl - 2
 
     async def test_the_maximum_shows(self, bench: LeaserBench) -> None:
-        owner, grant = await mint(bench)
+        owner, grant = await mint(bench.leaser, bench.request)
         renewal = await bench.keeper.renew(handle(owner, grant), bench.longest * 10)
         assert renewal.outcome is LeaseOutcome.ALIVE
         assert renewal.capped
         assert bench.longest - 5 < renewal.ttl <= bench.longest
 
     async def test_shortening_ends_the_credential(self, bench: LeaserBench) -> None:
-        owner, grant = await mint(bench)
+        owner, grant = await mint(bench.leaser, bench.request)
         shortened = await bench.keeper.renew(handle(owner, grant), 0.2)
         assert shortened.outcome is LeaseOutcome.ALIVE
         assert shortened.ttl == 1  # never the role's default, which 0 would mean
@@ -111,14 +120,14 @@ class LeaserContract:
         assert (await bench.keeper.look_up(handle(owner, grant))).outcome in ENDED
 
     async def test_shortening_can_be_undone_in_time(self, bench: LeaserBench) -> None:
-        owner, grant = await mint(bench)
+        owner, grant = await mint(bench.leaser, bench.request)
         await bench.keeper.renew(handle(owner, grant), 3)
         assert (await bench.keeper.renew(handle(owner, grant), grant.ttl)).ttl == grant.ttl
         await bench.pass_time(4)
         assert bench.works(grant)
 
     async def test_the_owner_can_be_kept(self, bench: LeaserBench) -> None:
-        owner, grant = await mint(bench)
+        owner, grant = await mint(bench.leaser, bench.request)
         for renewal in (
             await bench.keeper.renew_owner(handle(owner, grant)),
             await bench.keeper.look_up_owner(handle(owner, grant)),
@@ -127,7 +136,7 @@ class LeaserContract:
             assert renewal.ttl > 0
 
     async def test_revoking_ends_all_and_can_be_repeated(self, bench: LeaserBench) -> None:
-        owner, grant = await mint(bench)
+        owner, grant = await mint(bench.leaser, bench.request)
         await bench.keeper.revoke_owner(handle(owner, grant))
         await bench.keeper.revoke_owner(handle(owner, grant))
         await bench.pass_time(1)
@@ -137,7 +146,7 @@ class LeaserContract:
         assert (await bench.keeper.look_up_owner(handle(owner, grant))).outcome is LeaseOutcome.OWNERLESS
 
     async def test_an_intent_alone_suffices_to_clean_up(self, bench: LeaserBench) -> None:
-        owner, grant = await mint(bench)
+        owner, grant = await mint(bench.leaser, bench.request)
         await bench.keeper.revoke_owner(Handle(SecretBytes(b""), owner.accessor))
         await bench.pass_time(1)
         assert not bench.works(grant)
@@ -159,7 +168,7 @@ class LeaserContract:
         assert_clean(unknown.value, forbidden.value, owner)
 
     async def test_an_engine_that_is_down_is_no_verdict(self, bench: LeaserBench) -> None:
-        owner, grant = await mint(bench)
+        owner, grant = await mint(bench.leaser, bench.request)
         bench.break_engine()
         with pytest.raises(Unavailable) as mint_failed:
             await bench.leaser.mint(owner, bench.request)

@@ -14,7 +14,10 @@ from tests.contracts.canary import assert_clean
 class ReaderBench(Protocol):
     """A backend with known content, and a reader of it."""
 
-    reader: Reader
+    @property
+    def reader(self) -> Reader:
+        """Who reads it now."""
+        ...
 
     def put(self, path: str, text: str) -> None:
         """Write a secret whose JSON text is this."""

@@ -21,7 +21,9 @@ class Wallet:
         *,
         authorities: dict[str, str] | None = None,
     ) -> None:
-        self.identity, self.secrets, self.authorities = identity, secrets or {}, authorities or {}
+        self.identity = identity
+        self.secrets = {} if secrets is None else secrets
+        self.authorities = {} if authorities is None else authorities
         self.asked: list[str] = []
 
     async def secret(self, ref: SecretKeySelector, *, default_key: str = "") -> SecretBytes:

@@ -67,6 +67,8 @@ class VaultWorld:
         self.enterprise = False
         self.sealed = False
         self.database_down = False
+        self.gone_role = ""
+        """A database role that was deleted after it had given leases."""
         self.fault: Why | None = None
         """No answer, for this reason, until it is None again."""
         self.lose_answers = 0
@@ -292,6 +294,8 @@ class VaultWorld:
             raise Refused(400, "lease not found")
         if not lease.renewable:
             raise Refused(400, "lease is not renewable")
+        if lease.role == self.gone_role:
+            raise Refused(400, f'error during renew: could not find role with name "{lease.role}"')
         if self.database_down:
             raise Refused(400, f"failed to renew entry: resp: (*logical.Response)(nil) err: {DATABASE_GONE}")
         if lease.user not in self.book.users:

@@ -232,7 +232,12 @@ MEANINGS: Mapping[Why, Meaning] = {
         Unavailable, "the name of {vault} does not resolve", f"mend provider.vault.server; {_AGAIN}", names_path=False
     ),
     Why.SILENT: Meaning(Unavailable, "{vault} does not answer in time", f"see its load; {_AGAIN}", names_path=False),
-    Why.LOST: Meaning(Unavailable, "{vault} closed the connection without an answer", _AGAIN, names_path=False),
+    Why.LOST: Meaning(
+        Unavailable,
+        "{vault} closed the connection without an answer",
+        f"{_AGAIN}; if it stays so, Vault may want a client certificate (provider.vault.tls)",
+        names_path=False,
+    ),
     Why.UNTRUSTED: Meaning(
         Misconfigured,
         "the certificate of {vault} is not trusted or is for another name",
@@ -282,6 +287,7 @@ def explain(trouble: Trouble, deed: Deed) -> DomainError:
     return meaning.kind(cause, path=path, remedy=remedy, retry_after=trouble.retry_after)
 
 
-def concerns_tls(error: DomainError) -> bool:
-    """Tell whether other certificates could help."""
-    return error.remedy in (MEANINGS[Why.UNTRUSTED].remedy, MEANINGS[Why.TLS].remedy)
+def concerns_tls(error: DomainError, *, presented: bool) -> bool:
+    """Tell whether other certificates could help; ``presented`` where we show one: it may be refused wordlessly."""
+    reasons = (Why.UNTRUSTED, Why.TLS, Why.LOST) if presented else (Why.UNTRUSTED, Why.TLS)
+    return error.remedy in {MEANINGS[why].remedy for why in reasons}

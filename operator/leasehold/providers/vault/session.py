@@ -82,6 +82,7 @@ class Session:
         self._line: Line | None = None
         self._tokens: Tokens | None = None
         self._ca_pem = ""
+        self._presents = False
 
     @property
     def connection(self) -> Connection:
@@ -103,7 +104,7 @@ class Session:
                 line = self._dial(wired, base=self._base, headers=self._headers)
                 if wiring.namespaced(self.plan.provider):
                     await self._unless_untrusted(lambda: wiring.refuse_ignored_namespace(line))
-                self._ca_pem, self._line = wired.ca_pem, line
+                self._ca_pem, self._line, self._presents = wired.ca_pem, line, bool(wired.certificate)
                 self._tokens = Tokens(
                     line, self._log_in, namespace=self.plan.provider.namespace or "", patience=self._patience
                 )
@@ -137,7 +138,7 @@ class Session:
         try:
             return await work()
         except DomainError as error:
-            if concerns_tls(error):
+            if concerns_tls(error, presented=self._presents):
                 self._line = self._tokens = None
             raise
 

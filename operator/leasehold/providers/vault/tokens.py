@@ -91,7 +91,7 @@ class Tokens:
         self._quiet_until = 0.0
         self._failure: DomainError | None = None
         self._failed_at = 0.0
-        self._attempts = 0
+        self._failures = 0
 
     @property
     def login(self) -> Login | None:
@@ -152,13 +152,13 @@ class Tokens:
         Raises:
             DomainError: the login failed.
         """
-        attempt = self._attempts
+        failures = self._failures
         if self._login is not None and not self._due(self._login):
             return self._login
         async with self._lock:
             if self._login is not None and not self._due(self._login):
                 return self._login
-            self._repeat_failure(attempt)
+            self._repeat_failure(failures)
             if self._login is not None and self._login.renewable and await self._renewed(self._login):
                 return self._login
             return await self._anew()
@@ -172,14 +172,14 @@ class Tokens:
             return True
         return now >= self._quiet_until and age >= login.ttl * (RENEW_AT if login.renewable else STALE_AT)
 
-    def _repeat_failure(self, attempt: int) -> None:
+    def _repeat_failure(self, failures: int) -> None:
         """Raise the last failure where it happened while the caller waited, or a moment ago."""
         if self._failure is None:
             return
         fresh = isinstance(self._failure, (Denied, Misconfigured)) and (
             self._line.clock.monotonic() - self._failed_at < HOLD
         )
-        if fresh or self._attempts != attempt:
+        if fresh or self._failures != failures:
             raise again(self._failure)
 
     async def _renewed(self, login: Login) -> bool:
@@ -201,11 +201,11 @@ class Tokens:
         return True
 
     async def _anew(self) -> Login:
-        self._attempts += 1
         self.forget()
         try:
             login = await self._log_in()
         except DomainError as error:
+            self._failures += 1
             self._failure, self._failed_at = error, self._line.clock.monotonic()
             raise again(error) from None
         self._failure = None

@@ -110,8 +110,8 @@ class HttpTransport:
                 middlewares=(_send_once,) if request.once else (),
             ) as response:
                 return Reply(response.status, response.headers, await _read(response))
-        except _Unrepeated:
-            raise Trouble(Why.LOST) from None
+        except _Unrepeated as error:
+            raise Trouble(_why(error.__cause__ or error)) from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Trouble(_why(error)) from None
 
@@ -174,7 +174,7 @@ def _why(error: BaseException) -> Why:
         return Why.REFUSED
     if isinstance(error, TimeoutError):
         return Why.SILENT
-    if isinstance(error, (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError)):
+    if isinstance(error, (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError, _Unrepeated)):
         return Why.LOST
     return Why.GARBLED
 
