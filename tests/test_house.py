@@ -55,7 +55,7 @@ SURROUNDINGS = {
 LOOSE_TASKS = {
     "app.py": "the whole work, raced against the wish to stop, then cancelled and awaited",
     "schedule/agenda.py": "two waits race; both are cancelled and awaited on the spot",
-    "flows/leasing.py": "a mint outlives the cancellation of its caller, who then still waits for it",
+    "flows/minting.py": "a mint outlives the cancellation of its caller, who then still waits for it",
 }
 """Modules that start a task outside of a group, and why it is not lost."""
 

@@ -24,7 +24,7 @@ from leasehold.cluster.workloads import KubeWorkloads
 from leasehold.domain.errors import DomainError, Missing
 from leasehold.domain.facts import Key
 from leasehold.domain.ports import Credentials, Identity, StoreRef
-from leasehold.flows import check, leasing, rollout, sync
+from leasehold.flows import check, release, rollout, sync
 from leasehold.flows.house import House, Rules
 from leasehold.handlers import ear, habits
 from leasehold.providers.registry import Habits, OperatorIdentity, Registry
@@ -285,10 +285,8 @@ class Operator:
         self._wake_all(self._mirror.note_status(key, status), Lane.USER)
 
     def _release_orphans(self) -> None:
-        known = self._mirror.uids(mirror.EXTERNAL_SECRET)
-        for record in self._records.all():
-            if record.uid not in known:
-                self._agenda.wake(leasing.key_of(record), Lane.REFRESH)
+        assert self._house is not None
+        release.orphans(self._house, self._mirror.uids(mirror.EXTERNAL_SECRET))
 
     # ------------------------------------------------------------------------------------------------------- looking
 

@@ -163,7 +163,7 @@ def _source(plain: Mapping[str, Any]) -> SourceRecord:
     return SourceRecord(
         source_hash=plain["source_hash"],
         connection=plain["connection"],
-        intent=Intent(_secret(intent["owner"]), intent["at"]) if intent else None,
+        intent=Intent(_secret(intent["owner"]), intent["at"], intent["ttl"]) if intent else None,
         current=_lease(current) if current else None,
         old=tuple(OldLease(_lease(old["lease"]), old["replaced_at"], old["until"]) for old in plain["old"]),
         lost=plain["lost"],

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from leasehold.api.meta import LabelSelector
 from leasehold.api.stores import SecretStoreSpec, StoreCondition
+from leasehold.domain.errors import Misconfigured
 
 
 def of_class(controller: str | None, ours: str) -> bool:
@@ -15,7 +16,11 @@ def of_class(controller: str | None, ours: str) -> bool:
 
 
 def allowed(spec: SecretStoreSpec, namespace: str, labels: Mapping[str, str] | None) -> bool:
-    """Tell whether the namespace may use a ClusterSecretStore: no condition, or any part of any condition."""
+    """Tell whether the namespace may use a ClusterSecretStore: no condition, or any part of any condition.
+
+    Raises:
+        Misconfigured: a regular expression cannot be read, and nothing before it allows the namespace.
+    """
     return not spec.conditions or any(_meets(condition, namespace, labels or {}) for condition in spec.conditions)
 
 
@@ -24,8 +29,19 @@ def _meets(condition: StoreCondition, namespace: str, labels: Mapping[str, str])
     return (
         namespace in condition.namespaces
         or (selector is not None and selects(selector, labels))
-        or any(re.search(pattern, namespace) for pattern in condition.namespace_regexes)
+        or any(_finds(pattern, namespace) for pattern in condition.namespace_regexes)
     )
+
+
+def _finds(pattern: str, namespace: str) -> bool:
+    try:
+        return re.search(pattern, namespace) is not None
+    except re.error:
+        raise Misconfigured(
+            "invalid regular expression",
+            path="spec.conditions.namespaceRegexes of the store",
+            remedy="write it in RE2 syntax",
+        ) from None
 
 
 def selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:

@@ -123,8 +123,13 @@ def _is_ours(secret: ExternalSecret, ref: Mapping[str, Any]) -> bool:
 
 
 def _owners(secret: ExternalSecret, present: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
-    others = tuple(ref for ref in present if not _is_ours(secret, ref))
-    return (*others, desired.owner_reference(secret)) if desired.owns(secret) else others
+    """Return the owners with ours set in its place (as SetControllerReference does), or taken out where it rules."""
+    if not desired.owns(secret):
+        return tuple(ref for ref in present if not (_is_ours(secret, ref) and ref.get("controller")))
+    ours = desired.owner_reference(secret)
+    if not any(_is_ours(secret, ref) for ref in present):
+        return (*present, ours)
+    return tuple(ours if _is_ours(secret, ref) else ref for ref in present)
 
 
 @dataclass(frozen=True, slots=True)

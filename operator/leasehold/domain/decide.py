@@ -13,13 +13,16 @@ from enum import Enum
 from leasehold.api.externalsecret import ExternalSecret, RefreshPolicy
 from leasehold.api.status import ExternalSecretCondition
 from leasehold.api.target import CreationPolicy
-from leasehold.domain import desired, lease
+from leasehold.domain import desired, report, upkeep
 from leasehold.domain.facts import Target
-from leasehold.domain.lease import LeaseRecord, LeaseTerms, OldLease, Step
-from leasehold.domain.reasons import Why
+from leasehold.domain.lease import LeaseRecord, LeaseTerms, OldLease
+from leasehold.domain.reasons import ReadyReason, Why
+from leasehold.domain.upkeep import Moment, Plan, Step
 
 ROLLING = frozenset({"Pending", "Progressing", "Failed"})
 """States of status.rollout that ask for another look; a failed one may heal."""
+UNHEARD = 3
+"""Failed look-ups of a lease that has ended by our figures, after which its successor is minted all the same."""
 
 
 class Act(Enum):
@@ -48,10 +51,8 @@ class Memo:
     held_until: float = 0.0
     """No fetch before this, unless the object or its store changes."""
     lease_holds: Mapping[str, tuple[int, float]] = field(default_factory=dict)
-    """Source id -> (failed tries, no step before this)."""
+    """Step of a source (``hold_key``) -> (failed tries, not again before this)."""
     follow_at: float = 0.0
-    waiting: bool = False
-    """The last good pass left the Secret as it is on purpose (missing Merge target, deleted or retained by policy)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,10 @@ class Facts:
     leased: Mapping[str, str] = field(default_factory=dict)
     """Source id -> wanted hash, for every leased source whose store or generator is known."""
     terms: LeaseTerms = field(default_factory=LeaseTerms)
-    published: bool = False
-    """The Secret and its status carry the current values of all leases."""
+    published: bool = True
+    """The Secret carries the current values of all leases: the status says so, which is written after it."""
     rolled_out: bool = True
-    """No rollout is under way or has failed."""
+    """No rollout is under way, and none has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,16 @@ class Verdict:
     source: str = ""
     step: Step | None = None
     old: OldLease | None = None
+
+    @property
+    def hold(self) -> str:
+        """Key of the memo's hold on this very step: a step that fails must not hold up another."""
+        return hold_key(self.source, self.step, self.old) if self.step is not None else ""
+
+
+def hold_key(source: str, step: Step, old: OldLease | None = None) -> str:
+    """Return the key under which a failing step of a source is held."""
+    return f"{source} {step.value}" + ("" if old is None else " old")
 
 
 def decide(facts: Facts, *, now: float) -> Verdict:
@@ -99,37 +110,37 @@ def decide(facts: Facts, *, now: float) -> Verdict:
 
 def _lease_steps(facts: Facts, now: float) -> Verdict | None:
     """Return the first step that keeps or ends a lease; a mint is a fetch and comes later."""
-    for source, plan in _plans(facts, now).items():
-        if now < facts.memo.lease_holds.get(source, (0, 0.0))[1]:
-            continue
-        if plan.step not in (Step.KEEP, Step.MINT):
-            return Verdict(Act.KEEP, source=source, step=plan.step, old=plan.old)
-    if facts.record is None or not (facts.published and facts.rolled_out):
-        return None
-    for source, held in facts.record.sources.items():
-        if now < facts.memo.lease_holds.get(source, (0, 0.0))[1]:
-            continue
-        old = next((old for old in held.old if old.until is None), None)
-        if old is not None:
-            return Verdict(Act.KEEP, source=source, step=Step.SHRINK, old=old)
+    for source, plans in _plans(facts, now).items():
+        for plan in plans:
+            if plan.step not in (Step.KEEP, Step.MINT) and now >= _held_until(facts, source, plan):
+                return Verdict(Act.KEEP, source=source, step=plan.step, old=plan.old)
     return None
 
 
-def _plans(facts: Facts, now: float) -> dict[str, lease.Plan]:
+def _held_until(facts: Facts, source: str, plan: Plan) -> float:
+    return facts.memo.lease_holds.get(hold_key(source, plan.step, plan.old), (0, 0.0))[1]
+
+
+def _plans(facts: Facts, now: float) -> dict[str, tuple[Plan, ...]]:
+    """Return the steps of each source. One that is held but not wanted is kept for what the Secret still carries."""
     held = facts.record.sources if facts.record is not None else {}
-    uid = facts.secret.metadata.uid
-    plans = {
-        source: lease.plan(held.get(source), wanted, terms=facts.terms, uid=f"{uid}/{source}", now=now)
-        for source, wanted in facts.leased.items()
+    named = (*facts.leased, *(source for source in held if source not in facts.leased))
+    return {
+        source: upkeep.steps(held.get(source), facts.leased.get(source), moment(facts, source, now=now))
+        for source in named
     }
-    for source, record in held.items():
-        if source not in plans:  # the source, or its store, is gone from the spec: keep what the Secret still uses
-            plans[source] = lease.plan(record, record.source_hash, terms=facts.terms, uid=f"{uid}/{source}", now=now)
-    return plans
 
 
-def _mint_why(facts: Facts, now: float) -> Why | None:
-    return next((plan.why for plan in _plans(facts, now).values() if plan.step is Step.MINT), None)
+def moment(facts: Facts, source: str, *, now: float) -> Moment:
+    """Return what beside its record decides about the steps of a source."""
+    failed = facts.memo.lease_holds.get(hold_key(source, Step.LOOK_UP), (0, 0.0))[0]
+    return Moment(
+        terms=facts.terms,
+        uid=f"{facts.secret.metadata.uid}/{source}",
+        now=now,
+        verified=facts.published and facts.rolled_out,
+        unheard=failed >= UNHEARD,
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- fetch
@@ -143,7 +154,7 @@ def _never_synced(facts: Facts, _now: float) -> Why | None:
 def _spec_changed(facts: Facts, _now: float) -> Why | None:
     spec = facts.secret.spec
     once = spec.refresh_policy is RefreshPolicy.CREATED_ONCE
-    never = spec.refresh_policy is RefreshPolicy.PERIODIC and _interval(facts.secret) <= 0
+    never = spec.refresh_policy is RefreshPolicy.PERIODIC and facts.secret.spec.refresh_seconds() <= 0
     if once or never:
         return None
     same = facts.secret.status.synced_resource_version == desired.synced_version(facts.secret)
@@ -152,9 +163,7 @@ def _spec_changed(facts: Facts, _now: float) -> Why | None:
 
 def _target_missing(facts: Facts, _now: float) -> Why | None:
     target = facts.secret.spec.target
-    if facts.target is not None or not facts.targets_heard or facts.memo.waiting:
-        return None
-    if target.creation_policy in (CreationPolicy.NONE, CreationPolicy.MERGE):
+    if facts.target is not None or not facts.targets_heard or target.creation_policy is CreationPolicy.NONE:
         return None
     once = facts.secret.spec.refresh_policy is RefreshPolicy.CREATED_ONCE
     if target.creation_policy is CreationPolicy.ORPHAN and once:
@@ -163,13 +172,20 @@ def _target_missing(facts: Facts, _now: float) -> Why | None:
 
 
 def _settled_without_target(secret: ExternalSecret) -> bool:
-    """Tell whether the last good pass left no Secret on purpose."""
+    """Tell whether the last good pass left no Secret on purpose: the next refresh looks again."""
     ready = ready_condition(secret)
-    return ready is not None and ready.status == "True" and ready.reason in ("SecretDeleted", "SecretMissing")
+    if ready is None or ready.status != "True":
+        return False
+    return ready.reason in (ReadyReason.DELETED, ReadyReason.MISSING) or ready.message == report.RETAINED
 
 
 def _lease_wanted(facts: Facts, now: float) -> Why | None:
-    return _mint_why(facts, now)
+    return next((plan.why for plans in _plans(facts, now).values() for plan in plans if plan.step is Step.MINT), None)
+
+
+def _unpublished(facts: Facts, _now: float) -> Why | None:
+    """Ask for the publication of what was minted before a failure or a crash; nothing is minted for it."""
+    return None if facts.published else Why.RETRY
 
 
 def _refresh_due(facts: Facts, now: float) -> Why | None:
@@ -190,6 +206,7 @@ FETCH_CHECKS: tuple[Callable[[Facts, float], Why | None], ...] = (
     _spec_changed,
     _target_missing,
     _lease_wanted,
+    _unpublished,
     _refresh_due,
     _unready,
 )
@@ -239,17 +256,15 @@ def next_due(facts: Facts, *, now: float) -> float | None:
     if refresh is not None:
         dues.append(refresh)
     if facts.memo.held_until > now:
-        dues = [max(facts.memo.held_until, due) for due in dues] or [facts.memo.held_until]
-        dues.append(facts.memo.held_until)
-    for source, plan in _plans(facts, now).items():
-        hold = facts.memo.lease_holds.get(source, (0, 0.0))[1]
-        if plan.step is Step.KEEP:
-            if plan.due is not None:
-                dues.append(max(plan.due, hold))
-        elif plan.step is Step.MINT:
-            dues.append(max(now, facts.memo.held_until))
-        else:
-            dues.append(max(now, hold))
+        dues = [facts.memo.held_until]
+    for source, plans in _plans(facts, now).items():
+        for plan in plans:
+            if plan.step is Step.KEEP:
+                dues += [plan.due] if plan.due is not None else []
+            elif plan.step is Step.MINT:
+                dues.append(max(now, facts.memo.held_until))
+            else:
+                dues.append(max(now, _held_until(facts, source, plan)))
     rollout = facts.secret.status.rollout
     if facts.secret.spec.rollout is not None and rollout is not None and rollout.state in ROLLING:
         dues.append(max(facts.memo.follow_at, now))
@@ -264,7 +279,7 @@ def refresh_due(facts: Facts) -> float | None:
     """
     if facts.secret.spec.refresh_policy is not RefreshPolicy.PERIODIC:
         return None
-    interval = _interval(facts.secret)
+    interval = facts.secret.spec.refresh_seconds()
     refreshed = refreshed_at(facts)
     if interval <= 0:
         return None
@@ -276,10 +291,6 @@ def refreshed_at(facts: Facts) -> float | None:
     shown = facts.secret.status.refresh_time
     times = [facts.memo.refreshed_at, shown.timestamp() if shown is not None else None]
     return max((at for at in times if at is not None), default=None)
-
-
-def _interval(secret: ExternalSecret) -> float:
-    return secret.spec.refresh_seconds()
 
 
 def ready_condition(secret: ExternalSecret) -> ExternalSecretCondition | None:

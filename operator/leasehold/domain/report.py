@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from leasehold.api.externalsecret import ExternalSecret
-from leasehold.domain import desired, lease
+from leasehold.domain import desired, upkeep
 from leasehold.domain.errors import DomainError
 from leasehold.domain.lease import Lease, LeaseRecord, LeaseTerms, SourceRecord
 from leasehold.domain.reasons import ReadyReason, Why
@@ -22,8 +22,8 @@ HISTORY = 10
 """Entries of status.history that are kept."""
 QUIET = frozenset({"targetResourceVersion"})
 """Status fields that alone are not worth a write; they ride along with others."""
-
-
+_IN_SECRET = frozenset({"Active", "Ended"})
+"""States of a lease whose values the Secret carries: what follows from a publication may be done."""
 DRIFT = frozenset({Why.TARGET_MISSING, Why.TARGET_CHANGED})
 """Repairs: the Secret is written, the values are what they were, so the status has nothing new to say."""
 
@@ -96,7 +96,7 @@ def status(secret: ExternalSecret, outcome: Outcome | None, view: View, *, now: 
         wire["conditions"] = conditions(wire.get("conditions", []), outcome, now=now)
         if outcome.ready:
             _synced(wire, secret, outcome, view)
-    _leases(wire, secret, view, now=now)
+    _leases(wire, secret, view, now=now, published=outcome is not None and outcome.ready)
     if view.rollout is not None:
         wire["rollout"] = dict(view.rollout)
     elif secret.spec.rollout is None:
@@ -107,11 +107,11 @@ def status(secret: ExternalSecret, outcome: Outcome | None, view: View, *, now: 
 
 
 def _synced(wire: dict[str, Any], secret: ExternalSecret, outcome: Outcome, view: View) -> None:
+    resynced = secret.status.synced_resource_version != desired.synced_version(secret)
     wire["syncedResourceVersion"] = desired.synced_version(secret)
     if outcome.refreshed_at is not None:
-        shown = secret.status.refresh_time
-        told = outcome.wrote and outcome.why not in DRIFT
-        if shown is None or told or outcome.refreshed_at - shown.timestamp() >= view.freshness:
+        told = resynced or (outcome.wrote and outcome.why not in DRIFT)
+        if told or _stale(secret.status.refresh_time, outcome.refreshed_at, view.freshness):
             wire["refreshTime"] = rfc3339(outcome.refreshed_at)
     if outcome.binding:
         wire["binding"] = {"name": desired.target_name(secret)}
@@ -119,6 +119,14 @@ def _synced(wire: dict[str, Any], secret: ExternalSecret, outcome: Outcome, view
         wire.pop("binding", None)
     if outcome.target_version:
         wire["targetResourceVersion"] = outcome.target_version
+
+
+def _stale(shown: dt.datetime | None, refreshed_at: float, freshness: float) -> bool:
+    """Tell whether the time shown lags too far behind, or lies in the future, where it asks for ever more reads."""
+    if shown is None:
+        return True
+    lag = refreshed_at - shown.timestamp()
+    return lag >= freshness or lag < -1.0
 
 
 def conditions(present: Sequence[Mapping[str, Any]], outcome: Outcome, *, now: float) -> list[Mapping[str, Any]]:
@@ -136,14 +144,21 @@ def conditions(present: Sequence[Mapping[str, Any]], outcome: Outcome, *, now: f
     return [*(condition for condition in present if condition.get("type") != "Ready"), ready]
 
 
-def _leases(wire: dict[str, Any], secret: ExternalSecret, view: View, *, now: float) -> None:
+def _leases(wire: dict[str, Any], secret: ExternalSecret, view: View, *, now: float, published: bool) -> None:
     sources = view.record.sources if view.record is not None else {}
-    shown = [entry for source in sorted(sources) for entry in _source(source, sources[source], secret, view, now=now)]
-    current = [held.current for held in sources.values() if held.current is not None and held.current.lease_id]
+    shown = _in_secret(secret)
+    if published:
+        shown |= {lease_fingerprint(view.key, held) for held in _current(sources).values()}
+    entries = [
+        entry
+        for source in sorted(sources)
+        for entry in _source(source, sources[source], Shown(secret, view, shown, now))
+    ]
+    current = _current(sources)
     for field, value in (
-        ("leases", shown),
-        ("expires", rfc3339(min(held.ends_at for held in current)) if current else None),
-        ("renews", _renews(sources, secret, view)),
+        ("leases", entries),
+        ("expires", rfc3339(min(held.ends_at for held in current.values())) if current else None),
+        ("renews", _renews(current, secret, view)),
     ):
         if value:
             wire[field] = value
@@ -151,38 +166,62 @@ def _leases(wire: dict[str, Any], secret: ExternalSecret, view: View, *, now: fl
             wire.pop(field, None)
 
 
-def _renews(sources: Mapping[str, SourceRecord], secret: ExternalSecret, view: View) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the entries of status.leases are made with."""
+
+    secret: ExternalSecret
+    view: View
+    in_secret: frozenset[str]
+    """Fingerprints of the leases whose values the Secret carries, or carried until the one after them."""
+    now: float
+
+
+def _current(sources: Mapping[str, SourceRecord]) -> dict[str, Lease]:
+    return {
+        source: held.current for source, held in sources.items() if held.current is not None and held.current.lease_id
+    }
+
+
+def _in_secret(secret: ExternalSecret) -> frozenset[str]:
+    return frozenset(
+        entry.fingerprint for entry in secret.status.leases if entry.fingerprint and entry.state in _IN_SECRET
+    )
+
+
+def _renews(current: Mapping[str, Lease], secret: ExternalSecret, view: View) -> str | None:
+    """Return when the first lease is renewed or replaced, None where none is before its end."""
     dues = [
         due
-        for source, held in sources.items()
-        if held.current is not None and held.current.lease_id
+        for source, held in current.items()
         for due in (
-            lease.renews_at(held.current, view.terms, f"{secret.metadata.uid}/{source}"),
-            lease.rotates_at(held.current, view.terms, f"{secret.metadata.uid}/{source}"),
+            upkeep.renews_at(held, view.terms, f"{secret.metadata.uid}/{source}"),
+            upkeep.rotates_at(held, view.terms, f"{secret.metadata.uid}/{source}"),
         )
-        if due is not None and (due < held.current.ends_at or not held.current.renewable)
+        if due is not None
     ]
     return rfc3339(min(dues)) if dues else None
 
 
-def _source(source: str, held: SourceRecord, secret: ExternalSecret, view: View, *, now: float) -> list[dict[str, Any]]:
-    uid = f"{secret.metadata.uid}/{source}"
-    shown = []
+def _source(source: str, held: SourceRecord, shown: Shown) -> list[dict[str, Any]]:
+    uid, terms = f"{shown.secret.metadata.uid}/{source}", shown.view.terms
+    entries, carried = [], True
     if held.current is not None and held.current.lease_id:
-        state = "Active" if now < held.current.ends_at else "Ended"
-        shown.append(
+        carried = lease_fingerprint(shown.view.key, held.current) in shown.in_secret
+        state = "Issued" if not carried else "Ended" if held.current.has_ended(now=shown.now) else "Active"
+        entries.append(
             {
-                **_times(source, held.current, state, view),
-                **_optional("renewsAt", lease.renews_at(held.current, view.terms, uid)),
-                **_optional("rotatesAt", lease.rotates_at(held.current, view.terms, uid)),
+                **_times(source, held.current, state, shown.view),
+                **_optional("renewsAt", upkeep.renews_at(held.current, terms, uid)),
+                **_optional("rotatesAt", upkeep.rotates_at(held.current, terms, uid)),
             }
         )
-    shown.extend(
-        _times(source, old.lease, "Replaced" if old.until is None else "Retiring", view)
-        | _optional("expiresAt", old.until)
-        for old in held.old
-    )
-    return shown
+    for old in held.old:
+        if not old.lease.lease_id:
+            continue  # a login that was given up has no credential to show
+        state = "Retiring" if old.until is not None else "Replaced" if carried else "Active"
+        entries.append(_times(source, old.lease, state, shown.view) | _optional("expiresAt", old.until))
+    return entries
 
 
 def _times(source: str, held: Lease, state: str, view: View) -> dict[str, Any]:
@@ -207,15 +246,11 @@ def _optional(field: str, at: float | None) -> dict[str, Any]:
 
 
 def published(secret: ExternalSecret, record: LeaseRecord | None, key: SecretBytes) -> bool:
-    """Tell whether the status names every current lease: it is written after the Secret that carries them."""
+    """Tell whether the Secret carries every current lease: the status that says so is written after the Secret."""
     if record is None:
         return True
-    shown = {entry.fingerprint for entry in secret.status.leases if entry.state == "Active"}
-    return all(
-        lease_fingerprint(key, held.current) in shown
-        for held in record.sources.values()
-        if held.current is not None and held.current.lease_id
-    )
+    carried = _in_secret(secret)
+    return all(lease_fingerprint(key, held) in carried for held in _current(record.sources).values())
 
 
 def history(present: Sequence[Mapping[str, Any]], outcome: Outcome, *, now: float) -> list[Mapping[str, Any]]:
@@ -238,8 +273,9 @@ def patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any] | No
 
 
 def _filled(wire: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the status without empty fields: absent and empty are the same to its readers."""
-    return {field: value for field, value in wire.items() if value not in (None, [], {}, "")}
+    """Return the status without empty fields, at any depth: absent and empty are the same to its readers."""
+    dense = {field: _filled(value) if isinstance(value, Mapping) else value for field, value in wire.items()}
+    return {field: value for field, value in dense.items() if value not in (None, [], (), {}, "")}
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ however many entries project from it.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import re
@@ -24,7 +23,8 @@ from leasehold.api.sources import (
     RemoteRef,
     SourceRef,
 )
-from leasehold.domain.errors import Misconfigured
+from leasehold.api.target import DeletionPolicy
+from leasehold.domain.errors import Misconfigured, Missing
 from leasehold.domain.ports import Document, MintRequest, Remote
 from leasehold.domain.values import SecretBytes, SecretMap
 
@@ -33,6 +33,8 @@ LEASED_GENERATORS = frozenset({"VaultDynamicSecret"})
 MAX_KEY = 253
 _KEY = re.compile(r"[-._a-zA-Z0-9]+")
 _FOREIGN = re.compile(r"[^-._a-zA-Z0-9]")
+_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+_BASE64_URL = re.compile(rb"(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-]{2}==|[A-Za-z0-9_-]{3}=)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ def entries(secret: ExternalSecret) -> tuple[Entry, ...]:
         Misconfigured: an entry names no store or generator, or asks for something that this version does not do.
     """
     spec = secret.spec
+    _refuse_repeated(secret)
     found = [_from_map(secret, f"dataFrom[{index}]", item) for index, item in enumerate(spec.data_from)]
     for index, item in enumerate(spec.data):
         where = f"data[{index}]"
@@ -76,6 +79,17 @@ def entries(secret: ExternalSecret) -> tuple[Entry, ...]:
     if not found:
         raise Misconfigured("nothing to read", path="spec.data", remedy="set data or dataFrom")
     return tuple(found)
+
+
+def _refuse_repeated(secret: ExternalSecret) -> None:
+    """Raise where a key comes twice: ESO's webhook refuses that unless the deletion policy lets keys vanish."""
+    repeated = secret.spec.repeated_keys()
+    if repeated and secret.spec.target.deletion_policy is DeletionPolicy.RETAIN:
+        raise Misconfigured(
+            f"secretKey {', '.join(repeated[:5])} comes more than once",
+            path="spec.data",
+            remedy="name each secretKey once (with deletionPolicy Retain)",
+        )
 
 
 def _from_map(secret: ExternalSecret, where: str, item: DataFrom) -> Entry:
@@ -125,6 +139,18 @@ def stores(secret: ExternalSecret) -> tuple[tuple[str, str], ...]:
     return tuple(dict.fromkeys(entry.store for entry in entries(secret) if entry.generator is None))
 
 
+def lease_sources(found: tuple[Entry, ...]) -> dict[str, str]:
+    """Return for each entry the id under which its lease is recorded: that of the first entry with the same remote.
+
+    Entries that take several properties of one credential must share it. A generator runs for each of its entries.
+    """
+    first: dict[object, str] = {}
+    return {
+        entry.id: entry.id if entry.remote is None else first.setdefault((entry.store, entry.remote), entry.id)
+        for entry in found
+    }
+
+
 def lease_hash(entry: Entry, backend: object, account: str) -> str:
     """Return the hash of what a leased source says: another hash means another credential.
 
@@ -169,12 +195,30 @@ def assemble(
             continue
         answer = answers[entry.id]
         if entry.secret_key:
-            value = answer[entry.field] if isinstance(answer, Mapping) else answer.value(entry.field)
+            value = _leased_value(entry, answer) if isinstance(answer, Mapping) else answer.value(entry.field)
             result[entry.secret_key] = _finish(entry, entry.secret_key, value)
         else:
-            members = answer if isinstance(answer, Mapping) else answer.entries(entry.field)
+            members = _leased_members(entry, answer) if isinstance(answer, Mapping) else answer.entries(entry.field)
             result.update(_members(entry, members))
     return result
+
+
+def _leased_value(entry: Entry, values: SecretMap) -> SecretBytes:
+    """Return one property of a leased answer, or all of it as the JSON text that a static secret would give."""
+    if not entry.field:
+        plain = {key: values[key].reveal().decode("utf-8", "replace") for key in sorted(values)}
+        return SecretBytes(json.dumps(plain, separators=(",", ":"), ensure_ascii=False))
+    if entry.field not in values:
+        raise Missing(f"there is no property {entry.field}", path=f"spec.{entry.id}", remedy="name one that is given")
+    return values[entry.field]
+
+
+def _leased_members(entry: Entry, values: SecretMap) -> SecretMap:
+    if entry.field:
+        raise Misconfigured(
+            "a leased answer has no property that is a map", path=f"spec.{entry.id}", remedy="remove property"
+        )
+    return values
 
 
 def _members(entry: Entry, members: SecretMap) -> dict[str, SecretBytes]:
@@ -235,7 +279,7 @@ def decode(value: SecretBytes, strategy: DecodingStrategy, *, where: str, key: s
         return value
     for alphabet in (DecodingStrategy.BASE64, DecodingStrategy.BASE64_URL):
         if strategy in (alphabet, DecodingStrategy.AUTO):
-            decoded = _base64(value.reveal(), altchars=b"-_" if alphabet is DecodingStrategy.BASE64_URL else None)
+            decoded = _base64(value.reveal(), url=alphabet is DecodingStrategy.BASE64_URL)
             if decoded is not None:
                 return SecretBytes(decoded)
     if strategy is DecodingStrategy.AUTO:
@@ -245,12 +289,9 @@ def decode(value: SecretBytes, strategy: DecodingStrategy, *, where: str, key: s
     )
 
 
-def _base64(raw: bytes, *, altchars: bytes | None) -> bytes | None:
-    # Go's decoder skips line ends and demands padding.
+def _base64(raw: bytes, *, url: bool) -> bytes | None:
+    # Go's decoder skips line ends, demands padding, refuses more of it, and takes odd bits at the end.
     text = raw.replace(b"\n", b"").replace(b"\r", b"")
-    if altchars is not None and (b"+" in text or b"/" in text):
+    if (_BASE64_URL if url else _BASE64).fullmatch(text) is None:
         return None
-    try:
-        return base64.b64decode(text, altchars=altchars, validate=True)
-    except (binascii.Error, ValueError):
-        return None
+    return base64.b64decode(text, altchars=b"-_" if url else None)

@@ -31,7 +31,8 @@ async def check(house: House, key: Key) -> float | None:
         return None
     if store is None or not access.of_class(store.spec.controller, house.rules.controller_class):
         return None
-    if key.kind == look.CLUSTER_STORE and not house.rules.cluster_stores:
+    rules = house.rules
+    if not (rules.cluster_stores if key.kind == look.CLUSTER_STORE else rules.namespaced_stores):
         return None
     try:
         interval = store.spec.refresh_seconds() or house.rules.store_interval

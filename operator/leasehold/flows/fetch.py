@@ -10,21 +10,23 @@ from typing import TypeVar
 from leasehold.api.externalsecret import ExternalSecret
 from leasehold.api.generators import VaultDynamicSecretSpec
 from leasehold.api.target import DeletionPolicy
-from leasehold.domain import lease, sources
+from leasehold.domain import decide, sources, upkeep
 from leasehold.domain.decide import Facts
 from leasehold.domain.errors import DomainError, Misconfigured, Missing, Unavailable
-from leasehold.domain.lease import SourceRecord, Step
+from leasehold.domain.lease import SourceRecord
 from leasehold.domain.ports import Document, Leaser, MintRequest, Reader, Remote
 from leasehold.domain.reasons import EventReason, Why
 from leasehold.domain.sources import Answers, Entry
 from leasehold.domain.values import SecretMap
-from leasehold.flows import leasing, look, reading
+from leasehold.flows import holding, look, minting, publish, reading
 from leasehold.flows.house import House
 from leasehold.flows.look import Place
 
 _T = TypeVar("_T")
 FRESH = frozenset({Why.SPEC_CHANGED, Why.RETRY, Why.SOURCE_CHANGED})
 """Reasons that ask for what the backend says now, not for what it said a moment ago."""
+AGAIN = frozenset({Why.REFRESH_DUE, Why.SPEC_CHANGED})
+"""Reasons that run a generator again whose answer is no lease (ESO's rule); a retry or a repair uses what is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Fetched:
 
     values: SecretMap
     absent: frozenset[str]
+    leased: frozenset[str]
+    """Sources whose values come from a lease; what else is recorded is no longer in use."""
 
 
 async def fetch(house: House, facts: Facts, why: Why) -> Fetched:
@@ -52,18 +56,25 @@ async def fetch(house: House, facts: Facts, why: Why) -> Fetched:
             by_place.setdefault(_hashable(places[entry.id]), []).append(entry)
     absent: dict[str, DomainError] = {}
     groups = [_read(house, facts, places[group[0].id], group, why) for group in by_place.values()]
-    for read, missing, minting in await _all(groups):
+    for read, missing, mints in await _all(groups):
         answers |= read
         absent |= missing
-        leased += minting
-    for entry in leased:
-        answers[entry.id] = await _lease(house, facts, entry, places[entry.id], why)
+        leased += mints
+    held = await _leases(house, facts, [(entry, places[entry.id]) for entry in leased], why)
+    answers |= {entry_id: held[source] for entry_id, source in _shared(found, leased).items()}
     _permit(house, secret, absent)
     gone = frozenset(absent)
     try:
-        return Fetched(sources.assemble(found, answers, absent=gone), gone)
+        values: SecretMap = sources.assemble(found, answers, absent=gone)
     except Missing as error:
-        return _without_properties(house, secret, found, answers, gone, error)
+        values, gone = _without_properties(house, secret, (found, answers, gone), error)
+    return Fetched(values, gone, frozenset(held))
+
+
+def _shared(found: tuple[Entry, ...], leased: Sequence[Entry]) -> dict[str, str]:
+    """Return for each leased entry the source whose lease gives its values."""
+    ids = sources.lease_sources(found)
+    return {entry.id: ids[entry.id] for entry in leased}
 
 
 async def _all(groups: Sequence[Awaitable[_T]]) -> list[_T]:
@@ -153,16 +164,12 @@ def _permit(house: House, secret: ExternalSecret, absent: dict[str, DomainError]
 
 
 def _without_properties(
-    house: House,
-    secret: ExternalSecret,
-    found: tuple[Entry, ...],
-    answers: Answers,
-    gone: frozenset[str],
-    error: Missing,
-) -> Fetched:
+    house: House, secret: ExternalSecret, read: tuple[tuple[Entry, ...], Answers, frozenset[str]], error: Missing
+) -> tuple[SecretMap, frozenset[str]]:
     """Return the values without entries whose property is absent, where the deletion policy allows it."""
     if secret.spec.target.deletion_policy is DeletionPolicy.RETAIN:
         raise error
+    found, answers, gone = read
     absent: dict[str, DomainError] = {}
     for entry in found:
         if entry.id in gone:
@@ -173,38 +180,63 @@ def _without_properties(
             absent[entry.id] = missing
     _permit(house, secret, absent)
     gone = gone | frozenset(absent)
-    return Fetched(sources.assemble(found, answers, absent=gone), gone)
+    return sources.assemble(found, answers, absent=gone), gone
 
 
 # -------------------------------------------------------------------------------------------------------------- leases
 
 
-async def _lease(house: House, facts: Facts, entry: Entry, place: Place, why: Why) -> SecretMap:
-    """Return the values of the lease that is held, after minting one where the plan says so."""
-    secret = facts.secret
-    record = house.records.get(secret.metadata.uid)
-    held = record.sources.get(entry.id) if record is not None else None
-    wanted = look.wanted_hash(entry, place)
-    uid = f"{secret.metadata.uid}/{entry.id}"
-    plan = lease.plan(held, wanted, terms=facts.terms, uid=uid, now=house.clock.now())
-    if plan.step is Step.MINT:
-        return await _mint(house, secret, entry, place, wanted, plan.why or why)
-    if held is None or held.current is None:
-        raise Unavailable(
-            "a login of an interrupted mint has to be revoked first",
-            path=f"spec.{entry.id}",
-            remedy="it is tried again",
-        )
-    return held.current.values
+async def _leases(house: House, facts: Facts, leased: Sequence[tuple[Entry, Place]], why: Why) -> dict[str, SecretMap]:
+    """Return the values of each leased source, after minting where one is due.
+
+    Raises:
+        DomainError: a mint failed, or a lease cannot be vouched for.
+        Staged: a new credential could not be published, so none is minted.
+    """
+    ids = sources.lease_sources(sources.entries(facts.secret))
+    asked = {ids[entry.id]: (entry, place) for entry, place in reversed(leased)}
+    wanted = {source: look.wanted_hash(entry, place) for source, (entry, place) in asked.items()}
+    due = {source: _mint_due(house, facts, source, wanted[source], why) for source in asked}
+    if any(due.values()):
+        await publish.check_before_mint(house, facts.secret)
+    values: dict[str, SecretMap] = {}
+    for source in sorted(asked):
+        entry, place = asked[source]
+        reason = due[source]
+        if reason is not None:
+            await _mint(house, facts.secret, (entry, place), (source, wanted[source]), reason)
+        made = _held(house, facts, source)
+        if made is None or made.current is None or made.current.has_ended(now=house.clock.now()):
+            raise Unavailable(
+                "the lease has ended, or a mint was interrupted, and the backend has not yet told which",
+                path=f"spec.{source}",
+                remedy="it is tried again",
+            )
+        values[source] = made.current.values
+    return values
 
 
-async def _mint(house: House, secret: ExternalSecret, entry: Entry, place: Place, wanted: str, why: Why) -> SecretMap:
-    leaser, request = await _leaser(house, entry, place)
-    order = leasing.Order(source=entry.id, request=request, source_hash=wanted, why=why)
-    made: SourceRecord = await leasing.mint(house, secret, leaser, order)
-    if made.current is None:
-        raise Unavailable("the mint left no lease", path=f"spec.{entry.id}", remedy="it is tried again")
-    return made.current.values
+def _held(house: House, facts: Facts, source: str) -> SourceRecord | None:
+    record = house.records.get(facts.secret.metadata.uid)
+    return record.sources.get(source) if record is not None else None
+
+
+def _mint_due(house: House, facts: Facts, source: str, wanted: str, why: Why) -> Why | None:
+    held = _held(house, facts, source)
+    due = upkeep.mint_due(held, wanted, decide.moment(facts, source, now=house.clock.now()))
+    if due is None and held is not None and held.current is not None and not held.current.lease_id and why in AGAIN:
+        return why if held.intent is None else None
+    return due
+
+
+async def _mint(
+    house: House, secret: ExternalSecret, where: tuple[Entry, Place], what: tuple[str, str], why: Why
+) -> None:
+    leaser, request = await _leaser(house, *where)
+    source, wanted = what
+    order = minting.Order(source=source, request=request, source_hash=wanted, why=why)
+    await minting.mint(house, secret, leaser, order)
+    holding.forget_look_up(house, secret.metadata.uid, source)
 
 
 async def _leaser(house: House, entry: Entry, place: Place) -> tuple[Leaser, MintRequest]:

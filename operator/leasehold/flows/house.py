@@ -47,6 +47,8 @@ class Memory:
     def __init__(self) -> None:
         """Start with nothing."""
         self._memos: dict[str, Memo] = {}
+        self._uids: dict[Key, str] = {}
+        self._forerunners: set[Key] = set()
 
     def get(self, uid: str) -> Memo:
         """Return the memo of an object, a blank one at first."""
@@ -59,14 +61,30 @@ class Memory:
         return memo
 
     def release_hold(self, uid: str) -> None:
-        """Let the next pass fetch at once: the object, or what it depends on, has changed."""
+        """Let the next pass try again at once: the object, or what it depends on, has changed."""
         memo = self._memos.get(uid)
-        if memo is not None and memo.held_until:
-            self._memos[uid] = replace(memo, held_until=0.0)
+        if memo is not None and (memo.held_until or memo.lease_holds):
+            holds = {step: (tries, 0.0) for step, (tries, _) in memo.lease_holds.items()}
+            self._memos[uid] = replace(memo, held_until=0.0, lease_holds=holds)
 
     def forget(self, uid: str) -> None:
         """Drop the memo of an object that is gone."""
         self._memos.pop(uid, None)
+
+    def named(self, key: Key, uid: str) -> bool:
+        """Note who bears a name now; tell whether an earlier object of that name may have left something behind."""
+        if self._uids.setdefault(key, uid) != uid:
+            self._uids[key] = uid
+            self._forerunners.add(key)
+        return key in self._forerunners
+
+    def left_behind(self, key: Key) -> None:
+        """Note that an object of that name left something behind."""
+        self._forerunners.add(key)
+
+    def settled(self, key: Key) -> None:
+        """Note that nothing is left of earlier objects of that name."""
+        self._forerunners.discard(key)
 
 
 @dataclass(frozen=True, slots=True)

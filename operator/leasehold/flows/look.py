@@ -9,7 +9,7 @@ from leasehold.api import duration, percent
 from leasehold.api.externalsecret import ExternalSecret
 from leasehold.api.generators import VaultDynamicSecret
 from leasehold.api.stores import ClusterSecretStore, SecretStore
-from leasehold.domain import access, decide, desired, lease, report, sources
+from leasehold.domain import access, decide, desired, lease, report, sources, transitions
 from leasehold.domain.decide import Facts
 from leasehold.domain.errors import Misconfigured
 from leasehold.domain.facts import Key
@@ -20,6 +20,10 @@ from leasehold.flows.house import House
 
 Store = SecretStore | ClusterSecretStore
 CLUSTER_STORE = "ClusterSecretStore"
+_NO_SOURCE = {"controller", "conditions", "refresh_interval", "retry_settings"}
+_TRANSPORT = frozenset(
+    {"ca_bundle", "ca_provider", "tls", "headers", "read_your_writes", "forward_inconsistent", "check_and_set"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ def _caught_up(house: House, secret: ExternalSecret) -> LeaseRecord | None:
         entry = shown.get(report.lease_fingerprint(house.fingerprint_key, held.current))
         if entry is None:
             continue
-        current = lease.caught_up(
+        current = transitions.caught_up(
             held.current,
             expires_at=entry.expires_at.timestamp() if entry.expires_at else None,
             owner_expires_at=entry.owner_expires_at.timestamp() if entry.owner_expires_at else None,
@@ -119,9 +123,11 @@ def _caught_up(house: House, secret: ExternalSecret) -> LeaseRecord | None:
 def _leased(house: House, secret: ExternalSecret, record: LeaseRecord | None) -> dict[str, str]:
     """Return the wanted hash of each leased source whose store or generator is known right now."""
     held = record.sources if record is not None else {}
+    found = sources.entries(secret)
+    ids = sources.lease_sources(found)
     wanted = {}
-    for entry in sources.entries(secret):
-        if not entry.leased and entry.id not in held:
+    for entry in found:
+        if ids[entry.id] != entry.id or not (entry.leased or entry.id in held):
             continue
         try:
             where = place(house, secret, entry)
@@ -132,8 +138,13 @@ def _leased(house: House, secret: ExternalSecret, record: LeaseRecord | None) ->
 
 
 def wanted_hash(entry: Entry, where: Place) -> str:
-    """Return the hash of what a leased source says today."""
-    provider = where.spec.model_dump(mode="json", exclude_none=True, exclude={"retry_settings", "conditions"})
+    """Return the hash of what a leased source says today: what is asked of whom, as whom.
+
+    How the server is reached and trusted is no part of it: a renewed authority must not replace every credential.
+    """
+    spec = where.spec.model_dump(mode="json", exclude_none=True, exclude=_NO_SOURCE)
+    vault = spec["provider"].get("vault", spec["provider"])
+    provider = {**spec, "provider": {name: value for name, value in vault.items() if name not in _TRANSPORT}}
     account = where.identity.service_account
     return sources.lease_hash(entry, [provider, where.identity.audiences], account)
 

@@ -86,8 +86,23 @@ async def _empty(house: House, facts: Facts, why: Why) -> Published:
         )
         raise Staged(Stage.DELETE, error)
     if facts.target is not None:
+        _refuse_foreign(secret, facts.target)
         await _delete(house, secret, desired.target_name(secret), facts.target)
     return Published(_synced(report.DELETED, why, now, ReadyReason.DELETED))
+
+
+def _refuse_foreign(secret: ExternalSecret, target: Target) -> None:
+    """Raise where the target to be deleted is controlled by somebody else."""
+    owner = target.controller
+    if owner is None or (owner.group, owner.kind, owner.name) == (desired.GROUP, desired.KIND, secret.metadata.name):
+        return
+    stage = Stage.OWNED if (owner.group, owner.kind) == (desired.GROUP, desired.KIND) else Stage.TAKEN
+    error = Misconfigured(
+        f"it belongs to {owner.kind} {owner.name} and is not deleted",
+        path=f"Secret {secret.metadata.namespace}/{desired.target_name(secret)}",
+        remedy="use another target.name",
+    )
+    raise Staged(stage, error)
 
 
 async def _delete(house: House, secret: ExternalSecret, name: str, target: Target) -> None:
@@ -114,6 +129,8 @@ async def _write(house: House, facts: Facts, shape: Shape, why: Why) -> Publishe
     namespace, name = secret.metadata.namespace or "", desired.target_name(secret)
     live = await house.secrets.get(namespace, name)
     if live is None:
+        if target is not None:
+            house.note_target(namespace, name, None)  # its deletion has not been heard yet
         if secret.spec.target.creation_policy is CreationPolicy.MERGE:
             return Published(_synced(report.MISSING, why, house.clock.now(), ReadyReason.MISSING))
         return await _create(house, facts, shape, why)
@@ -123,6 +140,8 @@ async def _write(house: House, facts: Facts, shape: Shape, why: Why) -> Publishe
 def _unchanged(facts: Facts, shape: Shape, target: Target, why: Why) -> bool:
     """Tell without a request that nothing is to be written: the Secret is the one that we know to be right."""
     if why in (Why.SPEC_CHANGED, Why.FIRST_SYNC, Why.TARGET_CHANGED) or desired.merges(facts.secret):
+        return False
+    if plain.varies(facts.secret):
         return False
     known = (facts.memo.target_version, facts.secret.status.target_resource_version)
     return target.resource_version in known and target.data_hash == desired.data_hash(shape.data)
@@ -229,6 +248,16 @@ async def delete_orphans(house: House, secret: ExternalSecret) -> None:
             raise Staged(Stage.ORPHANS, staged.error) from None
 
 
+def _refuse_immutable(secret: ExternalSecret, live: LiveSecret) -> None:
+    if live.immutable:
+        error = Misconfigured(
+            "a new credential could not be written to it",
+            path=f"Secret {secret.metadata.namespace}/{desired.target_name(secret)}",
+            remedy="delete the Secret, and set target.immutable to false for leased values",
+        )
+        raise Staged(Stage.IMMUTABLE, error)
+
+
 async def check_before_mint(house: House, secret: ExternalSecret) -> None:
     """Raise what would keep a new credential from being published: a foreign target, a template beyond us.
 
@@ -245,5 +274,6 @@ async def check_before_mint(house: House, secret: ExternalSecret) -> None:
         live = await house.secrets.get(secret.metadata.namespace or "", desired.target_name(secret))
         if live is not None:
             changes.check_owner(secret, live)
+            _refuse_immutable(secret, live)
     except DomainError as error:
         raise Staged(_stage(error), error) from None

@@ -6,6 +6,7 @@ namespace, and an operator that was down finds the record at its start.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from leasehold.domain.errors import DomainError
@@ -22,18 +23,35 @@ RETRY = 5.0
 async def gone(house: House, key: Key) -> float | None:
     """Let go of whatever is still recorded for an object that is gone; return when to try again, None when done."""
     house.signals.forget(key)
-    due: float | None = None
-    for record in [held for held in house.records.all() if (held.namespace, held.name) == (key.namespace, key.name)]:
-        again = await _release(house, record)
-        due = again if due is None else min(due, again or due)
-    return due
+    return await _release_all(house, key, but="")
 
 
-async def orphans(house: House, uids: frozenset[str]) -> None:
+async def forerunners(house: House, key: Key, uid: str) -> None:
+    """Let go of what earlier objects of the same name left behind: their deletion and the creation came as one."""
+    again = await _release_all(house, key, but=uid)
+    if again is not None:
+        house.wake(key, max(again - house.clock.now(), 0.0))
+
+
+def orphans(house: House, uids: Collection[str]) -> None:
     """Wake the release of every record whose object is not among the known uids (after the first list)."""
     for record in house.records.all():
         if record.uid not in uids:
-            house.wake(leasing.key_of(record), 0.0)
+            key = leasing.key_of(record)
+            house.memory.left_behind(key)
+            house.wake(key, 0.0)
+
+
+async def _release_all(house: House, key: Key, *, but: str) -> float | None:
+    dues = [
+        await _release(house, record)
+        for record in house.records.all()
+        if (record.namespace, record.name) == (key.namespace, key.name) and record.uid != but
+    ]
+    again = min((due for due in dues if due is not None), default=None)
+    if again is None:
+        house.memory.settled(key)
+    return again
 
 
 async def _release(house: House, record: LeaseRecord) -> float | None:

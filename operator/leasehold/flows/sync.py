@@ -7,23 +7,19 @@ from typing import Any
 
 from leasehold.api.externalsecret import ExternalSecret
 from leasehold.api.parse import Invalid
-from leasehold.domain import access, decide, desired, lease, report, sources
+from leasehold.domain import access, decide, desired, report, sources, transitions
 from leasehold.domain.decide import Act, Facts, Verdict
-from leasehold.domain.errors import DomainError, Misconfigured, Pace, Unavailable
+from leasehold.domain.errors import DomainError, Misconfigured, Unavailable
 from leasehold.domain.facts import Key
-from leasehold.domain.lease import LeaseRecord, Step
+from leasehold.domain.lease import LeaseRecord
 from leasehold.domain.reasons import EventReason, Why
 from leasehold.domain.report import Outcome, Stage
+from leasehold.domain.upkeep import Step
 from leasehold.domain.values import SecretMap, fingerprint_each
-from leasehold.flows import fetch, leasing, look, publish, release, rollout
+from leasehold.flows import fetch, holding, leasing, look, minting, publish, release, rollout
 from leasehold.flows.house import House
 from leasehold.flows.publish import Staged
 
-FIRST_BACKOFF = 1.0
-LAST_BACKOFF = 420.0
-"""Seconds: ESO's per-object limiter, 1 s to 7 min."""
-SLOW = 60.0
-"""Seconds before the first further try where somebody has to grant or mend something."""
 UNCHECKED = 30.0
 """Seconds to wait for the first check of a store; its result wakes us earlier."""
 
@@ -46,6 +42,8 @@ async def sync(house: House, key: Key) -> float | None:
         return await _refuse(house, key, error)
     if secret is None:
         return await release.gone(house, key)
+    if house.memory.named(key, secret.metadata.uid):
+        await release.forerunners(house, key, secret.metadata.uid)
     if secret.metadata.deletion_timestamp is not None or not _ours(house, secret):
         return None
     started = house.clock.monotonic()
@@ -80,7 +78,7 @@ async def _pass(house: House, facts: Facts, verdict: Verdict) -> tuple[float | N
         # the act is done and will not be repeated without need; only its report waits for the API server
         failures = house.memory.get(facts.secret.metadata.uid).failures + 1
         house.memory.update(facts.secret.metadata.uid, failures=failures, target_version="")  # verify, then report
-        return house.clock.now() + backoff(error, failures, facts.secret.metadata.uid), None
+        return house.clock.now() + holding.backoff(error, failures, facts.secret.metadata.uid), None
 
 
 def _ours(house: House, secret: ExternalSecret) -> bool:
@@ -110,7 +108,7 @@ async def _act(house: House, facts: Facts, verdict: Verdict) -> Result:
     if verdict.act is Act.KEEP:
         if facts.record is not None:
             await leasing.keep(house, facts.secret, facts.record, verdict)
-            _clear_hold(house, facts, verdict.source)
+            holding.clear(house, facts, verdict)
         return Result()
     if verdict.act is Act.VERIFY:
         return await _verify(house, facts)
@@ -123,12 +121,10 @@ async def _fetch(house: House, facts: Facts, why: Why) -> Result:
     secret = facts.secret
     if _store_unchecked(house, secret):
         return Result(again=house.clock.now() + UNCHECKED)
-    if _mints(facts, house.clock.now()):
-        await publish.check_before_mint(house, secret)
     fetched = await fetch.fetch(house, facts, why)
     done = await publish.publish(house, facts, fetched.values, why)
     await publish.delete_orphans(house, secret)
-    await _let_go(house, secret)
+    await _let_go(house, secret, fetched.leased)
     changed = _rolled(house, secret, done.data, done.replaced) if done.data is not None else None
     now = house.clock.now()
     house.memory.update(secret.metadata.uid, refreshed_at=now, failures=0, held_until=0.0, follow_at=0.0)
@@ -143,15 +139,6 @@ def _store_unchecked(house: House, secret: ExternalSecret) -> bool:
     return house.rules.flood_gate and any(store is not None and look.store_ready(store) is None for store in named)
 
 
-def _mints(facts: Facts, now: float) -> bool:
-    held = facts.record.sources if facts.record is not None else {}
-    uid = facts.secret.metadata.uid
-    return any(
-        lease.plan(held.get(source), wanted, terms=facts.terms, uid=f"{uid}/{source}", now=now).step is Step.MINT
-        for source, wanted in facts.leased.items()
-    )
-
-
 def _rolled(
     house: House, secret: ExternalSecret, data: SecretMap, replaced: SecretMap | None = None
 ) -> dict[str, Any] | None:
@@ -163,18 +150,15 @@ def _rolled(
     return rollout.published(house, secret, keys, replaced=before)
 
 
-async def _let_go(house: House, secret: ExternalSecret) -> None:
-    """Put leases of sources that the object no longer names on their way out; the Secret no longer holds them."""
+async def _let_go(house: House, secret: ExternalSecret, leased: frozenset[str]) -> None:
+    """Put leases that the object no longer uses on their way out; the Secret no longer holds them."""
     record = house.records.get(secret.metadata.uid)
     if record is None:
         return
-    named = {entry.id for entry in sources.entries(secret)}
-    changed = record
     for source, held in record.sources.items():
-        if source not in named and held.current is not None:
-            changed = changed.with_source(source, lease.let_go(held, now=house.clock.now()))
-    if changed is not record:
-        await house.records.save(changed)
+        if source not in leased and (held.current is not None or held.lost):
+            changed = replace(transitions.let_go(held, now=house.clock.now()), lost=False)
+            await minting.keep_record(house, house.records.get(record.uid) or record, source, changed)
 
 
 async def _verify(house: House, facts: Facts) -> Result:
@@ -201,7 +185,7 @@ def _seen(facts: Facts, version: str) -> Any:
 
 async def _follow(house: House, facts: Facts) -> Result:
     progress = await rollout.follow(house, facts.secret)
-    house.memory.update(facts.secret.metadata.uid, follow_at=progress.again or 0.0)
+    house.memory.update(facts.secret.metadata.uid, follow_at=progress.again or house.clock.now() + holding.SLOW)
     return Result(rollout=dict(progress.status), again=progress.again)
 
 
@@ -265,7 +249,7 @@ async def _fail(house: House, secret: ExternalSecret, staged: Staged, *, why: Wh
     memo = house.memory.get(uid)
     now = house.clock.now()
     failures = memo.failures + 1
-    wait = backoff(error, failures, uid)
+    wait = holding.backoff(error, failures, uid)
     house.memory.update(uid, failures=failures, held_until=now + wait)
     outcome = report.failure(staged.stage, error, why=why)
     before = decide.ready_condition(secret)
@@ -282,43 +266,16 @@ async def _fail(house: House, secret: ExternalSecret, staged: Staged, *, why: Wh
     return due if due is not None else now + wait
 
 
-def backoff(error: DomainError, failures: int, uid: str) -> float:
-    """Return the seconds before the next try: by the error's pace, doubled per failure, spread by the uid."""
-    retry = error.retry
-    if retry.pace is Pace.NOW:
-        return min(0.05 * 2.0 ** min(failures, 6), 2.0)
-    first = SLOW if retry.pace is Pace.SLOW else FIRST_BACKOFF
-    wait = min(first * 2.0 ** min(failures - 1, 10), LAST_BACKOFF)
-    wait -= lease.spread(f"{uid}/{failures}", 0.2) * wait
-    return max(wait, retry.after or 0.0)
-
-
 async def _hold_lease(house: House, facts: Facts, verdict: Verdict, error: DomainError) -> float | None:
-    """Hold a lease whose backend gave no verdict: the value stays, the next try comes sooner the less time is left."""
-    secret, uid, now = facts.secret, facts.secret.metadata.uid, house.clock.now()
-    memo = house.memory.get(uid)
-    failures = memo.lease_holds.get(verdict.source, (0, 0.0))[0] + 1
-    held = facts.record.sources[verdict.source] if facts.record is not None else None
-    left = max(held.current.ends_at - now, 0.0) if held is not None and held.current is not None else 0.0
-    wait = max(min(backoff(error, failures, uid), max(left / 8, lease.RETRY_FLOOR)), error.retry_after or 0.0)
-    house.memory.update(uid, lease_holds={**memo.lease_holds, verdict.source: (failures, now + wait)})
-    house.signals.lease_renewed("failed")
-    if failures == 1:
-        house.events.emit(
-            look.key_of(secret),
-            uid=uid,
-            reason=EventReason.LEASE_RENEWAL_FAILED,
-            message=f"{verdict.source}: {error}; the credential lives for {int(left)}s and is tried again",
-            warning=True,
-        )
-    return now + wait
-
-
-def _clear_hold(house: House, facts: Facts, source: str) -> None:
-    memo = house.memory.get(facts.secret.metadata.uid)
-    if source in memo.lease_holds:
-        holds = {name: hold for name, hold in memo.lease_holds.items() if name != source}
-        house.memory.update(facts.secret.metadata.uid, lease_holds=holds)
+    """Hold one step of a lease whose backend gave no verdict: the value stays, the other steps go on."""
+    until = holding.hold(house, facts, verdict, error)
+    try:
+        if verdict.step is Step.LOOK_UP:  # the credential is over by our figures, and nobody says otherwise
+            await _write_status(house, facts.secret, report.failure(Stage.FETCH, error), None)
+            house.signals.conditions_set(look.key_of(facts.secret), {"Ready": "False"})
+        return _next(house, facts.secret)
+    except DomainError:
+        return until
 
 
 async def _refuse(house: House, key: Key, error: Invalid) -> float | None:
@@ -329,7 +286,7 @@ async def _refuse(house: House, key: Key, error: Invalid) -> float | None:
     try:
         await house.objects.patch_status(key, {"conditions": report.conditions([], outcome, now=now)})
     except Unavailable:
-        return now + SLOW
+        return now + holding.SLOW
     except DomainError:
         return None
     return None

@@ -57,6 +57,15 @@ def check(secret: ExternalSecret) -> None:
             raise _beyond(f"spec.target.template ({key})")
 
 
+def varies(secret: ExternalSecret) -> bool:
+    """Tell whether the metadata of the target depends on values: equal data then says nothing about it."""
+    template = secret.spec.target.template
+    if template is None or template.metadata is None:
+        return False
+    texts = (*template.metadata.labels.values(), *template.metadata.annotations.values())
+    return any("{{" in text for text in texts)
+
+
 def _data(template: Template, values: SecretMap) -> SecretMap:
     if not template.data:
         return values
