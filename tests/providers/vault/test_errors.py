@@ -65,6 +65,12 @@ ROWS: list[tuple[str, int, str, type[DomainError] | LeaseOutcome]] = [
         Unavailable,
     ),
     ("user dropped", 400, 'failed to renew entry: err: ERROR: role "v-canary" does not exist (SQLSTATE 42704)', GONE),
+    (
+        "database role deleted, in full",
+        400,
+        'failed to renew entry: resp: (nil) err: error during renew: could not find role with name "canary"',
+        Misconfigured,
+    ),
     ("database role deleted", 400, 'error during renew: could not find role with name "canary"', Misconfigured),
     ("unknown lease", 400, "lease not found", GONE),
     ("revocation queued", 400, "lease expired", GONE),
