@@ -41,6 +41,8 @@ class Rule:
     why: str
     implied: bool = False
     """True where a check of the API server asks for it, so that no request of its own shows it in an audit log."""
+    own_account: bool = False
+    """True where it holds for the operator's own ServiceAccount only."""
 
 
 RULES: tuple[Rule, ...] = (
@@ -101,22 +103,38 @@ RULES: tuple[Rule, ...] = (
         Scope.OWN,
         "keep the lease records, and the key by which fingerprints are made",
     ),
+    Rule(
+        "",
+        "serviceaccounts/token",
+        ("create",),
+        Scope.OWN,
+        "log in to a backend as the operator itself; for its own account only",
+        own_account=True,
+    ),
 )
 
 
-def policy_rules(scopes: Iterable[Scope]) -> list[dict[str, Any]]:
-    """Return the rules of some scopes as a Role writes them: one entry per group and set of verbs, sorted."""
+def policy_rules(scopes: Iterable[Scope], *, account: str) -> list[dict[str, Any]]:
+    """Return the rules of some scopes as a Role writes them: one entry per group and set of verbs, sorted.
+
+    ``account`` is the name of the operator's ServiceAccount.
+    """
     wanted = set(scopes)
-    verbs: dict[tuple[str, str], set[str]] = {}
+    verbs: dict[tuple[str, str, bool], set[str]] = {}
     for rule in RULES:
         if rule.scope in wanted:
-            verbs.setdefault((rule.group, rule.resource), set()).update(rule.verbs)
-    merged: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for (group, resource), allowed in verbs.items():
-        merged.setdefault((group, tuple(sorted(allowed))), []).append(resource)
+            verbs.setdefault((rule.group, rule.resource, rule.own_account), set()).update(rule.verbs)
+    merged: dict[tuple[str, tuple[str, ...], bool], list[str]] = {}
+    for (group, resource, own), allowed in verbs.items():
+        merged.setdefault((group, tuple(sorted(allowed)), own), []).append(resource)
     return [
-        {"apiGroups": [group], "resources": sorted(resources), "verbs": list(allowed)}
-        for (group, allowed), resources in sorted(merged.items())
+        {
+            "apiGroups": [group],
+            "resources": sorted(resources),
+            **({"resourceNames": [account]} if own else {}),
+            "verbs": list(allowed),
+        }
+        for (group, allowed, own), resources in sorted(merged.items())
     ]
 
 
@@ -128,11 +146,10 @@ def manifests(namespace: str, service_account: str, scoped: str | None) -> list[
     """
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _metadata(service_account, namespace)}
     subject = {"kind": "ServiceAccount", "name": service_account, "namespace": namespace}
-    if scoped is None:
-        watched = _pair("ClusterRole", NAME, "", policy_rules((Scope.WATCHED, Scope.CLUSTER)), subject)
-    else:
-        watched = _pair("Role", NAME, scoped, policy_rules((Scope.WATCHED,)), subject)
-    own = _pair("Role", f"{NAME}-own", namespace, policy_rules((Scope.OWN,)), subject)
+    scopes = (Scope.WATCHED, Scope.CLUSTER) if scoped is None else (Scope.WATCHED,)
+    kind = "ClusterRole" if scoped is None else "Role"
+    watched = _pair(kind, NAME, scoped or "", policy_rules(scopes, account=service_account), subject)
+    own = _pair("Role", f"{NAME}-own", namespace, policy_rules((Scope.OWN,), account=service_account), subject)
     return [account, *watched, *own]
 
 

@@ -49,7 +49,7 @@ def test_rules_merge_without_loss() -> None:
         }
         granted = [
             (group, resource, verb)
-            for rule in rbac.policy_rules(scopes)
+            for rule in rbac.policy_rules(scopes, account="leasehold")
             for group in rule["apiGroups"]
             for resource in rule["resources"]
             for verb in rule["verbs"]
@@ -62,6 +62,17 @@ def test_no_wildcards_and_no_escalation() -> None:
         assert "*" not in {rule.group, rule.resource, *rule.verbs}
         assert rule.resource.split("/", 1)[0] not in {"roles", "clusterroles", "rolebindings", "pods", "nodes"}
         assert not {"escalate", "bind", "impersonate"} & set(rule.verbs)
+
+
+def test_the_right_to_its_own_token_follows_the_name_of_the_account(render: Render) -> None:
+    (role,) = (
+        document
+        for document in render({"serviceAccount": {"name": "keeper"}})
+        if document["kind"] == "Role" and document["metadata"]["name"] == "leasehold-own"
+    )
+    assert [rule for rule in role["rules"] if "resourceNames" in rule] == [
+        {"apiGroups": [""], "resources": ["serviceaccounts/token"], "resourceNames": ["keeper"], "verbs": ["create"]}
+    ]
 
 
 def test_tokens_are_only_requested_never_read() -> None:

@@ -37,7 +37,7 @@ class Helm:
             f"--kubeconfig={self.plane.kubeconfig()}",
             f"--namespace={NAMESPACE}",
         ]
-        home = {f"HELM_{name}_HOME": str(self.plane.folder / "helm") for name in ("CACHE", "CONFIG", "DATA")}
+        home = {"HOME": str(self.plane.folder)}
         return subprocess.run(
             [*command, *arguments],
             input=yaml.safe_dump(values or {}),

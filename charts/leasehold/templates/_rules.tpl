@@ -38,12 +38,6 @@
   - list
   - watch
 - apiGroups:
-  - apiextensions.k8s.io
-  resources:
-  - customresourcedefinitions
-  verbs:
-  - get
-- apiGroups:
   - apps
   resources:
   - daemonsets
@@ -56,15 +50,8 @@
 - apiGroups:
   - external-secrets.io
   resources:
-  - externalsecrets
-  verbs:
-  - list
-  - patch
-  - watch
-- apiGroups:
-  - external-secrets.io
-  resources:
   - clustersecretstores
+  - externalsecrets
   - secretstores
   verbs:
   - list
@@ -136,13 +123,6 @@
   - external-secrets.io
   resources:
   - externalsecrets
-  verbs:
-  - list
-  - patch
-  - watch
-- apiGroups:
-  - external-secrets.io
-  resources:
   - secretstores
   verbs:
   - list
@@ -172,12 +152,19 @@
 - apiGroups:
   - ''
   resources:
+  - serviceaccounts/token
+  resourceNames:
+  - '{{ include "leasehold.serviceAccountName" . }}'
+  verbs:
+  - create
+- apiGroups:
+  - ''
+  resources:
   - secrets
   verbs:
   - create
   - delete
   - get
   - list
-  - patch
   - update
 {{- end }}
