@@ -42,6 +42,8 @@ SETTLE = Key("Sweep", "", "lists")
 SETTLE_EVERY = 15.0
 OWN_NAME = cast("Any", "leasehold")
 """kopf's name of this process: given, because kopf would ask the passwd file, which knows no arbitrary uid."""
+KOPF_PATIENCE = 3.0
+"""Seconds that the watches may take to end; what they hold is nothing that could be lost."""
 UNHEARD = 5.0
 """Seconds between two tries to hear the first lists."""
 _log = structlog.get_logger(__name__)
@@ -55,15 +57,12 @@ def run(settings: Settings) -> int:
 
 async def _main(settings: Settings) -> int:
     operator = Operator(settings)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, operator.stop)
+    operator.take_signals()
     try:
-        await operator.run()
+        return await operator.run()
     except DomainError as error:
         _log.error("stopped", problem=str(error))
         return 1
-    return 0
 
 
 class Operator:
@@ -94,7 +93,9 @@ class Operator:
         self._runner = Runner(self._agenda, self._look, workers=settings.concurrent, clock=self._clock)
         self._lag = LoopLag(self._clock, report=self._metrics.loop_lag_set)
         self._house: House | None = None
-        self._stop = asyncio.Event()
+        self._stop, self._deaf = asyncio.Event(), asyncio.Event()
+        self._failed = False
+        self._kopf: asyncio.Task[None] | None = None
         self._problem = "the first lists are not heard yet"
         self._watching = False
         self._server = Server(
@@ -127,13 +128,19 @@ class Operator:
 
     # ---------------------------------------------------------------------------------------------------------- life
 
+    def take_signals(self) -> None:
+        """Let SIGTERM and SIGINT ask for the end."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+
     def stop(self) -> None:
         """Ask for the end, as SIGTERM does."""
         _log.info("stopping")
         self._stop.set()
 
-    async def run(self) -> None:
-        """Run until ``stop``, then drain, log out and close."""
+    async def run(self) -> int:
+        """Run until ``stop``, then drain, log out and close; return the exit code: 1 where the watches broke."""
         await self._server.start()
         _log.info("started", version=__version__, server=self._access.server, namespace=self._settings.namespace or "*")
         stopped = asyncio.ensure_future(self._stop.wait())
@@ -146,10 +153,14 @@ class Operator:
             left = await self._runner.drain(self._settings.shutdown_grace_period)
             if left:
                 _log.warning("passes_cut_off", count=left)
+            # Only now: at its end kopf cancels every task that is younger than itself, passes included.
+            self._deaf.set()
+            await asyncio.wait((self._kopf,), timeout=KOPF_PATIENCE) if self._kopf else None
             for task in (work, stopped):
                 task.cancel()
             await asyncio.gather(work, stopped, return_exceptions=True)
             await self._close()
+        return 1 if self._failed else 0
 
     async def _close(self) -> None:
         await self._events.flush()
@@ -166,7 +177,7 @@ class Operator:
             group.create_task(self._events.run(), name="events")
             group.create_task(self._runner.run(), name="runner")
             group.create_task(self._figures(), name="figures")
-            group.create_task(self._listen(), name="kopf")
+            self._kopf = group.create_task(self._listen(), name="kopf")
             self._agenda.at(SETTLE, self._clock.now() + SETTLE_EVERY)
             self._release_orphans()
             self._problem = ""
@@ -250,13 +261,26 @@ class Operator:
         scope: dict[str, Any] = (
             {"namespaces": [self._settings.namespace]} if self._settings.namespace else {"clusterwide": True}
         )
+        older = asyncio.all_tasks()
+        tasks = await kopf.spawn_tasks(
+            registry=registry,
+            settings=habits.settings(),
+            standalone=True,
+            identity=OWN_NAME,
+            stop_flag=self._deaf,
+            **scope,
+        )
+        self.take_signals()  # kopf has taken them for itself
         self._watching = True
         try:
-            await kopf.operator(
-                registry=registry, settings=habits.settings(), standalone=True, identity=OWN_NAME, **scope
-            )
+            await kopf.run_tasks(tasks, ignored=older)
+        except Exception as error:  # noqa: BLE001  # whatever ended the watches: without them the process is useless
+            _log.error("watches_failed", exc_info=error)
         finally:
             self._watching = False
+        if not self._deaf.is_set():
+            self._failed = True
+            self.stop()
 
     def _session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=0, ssl=self._access.tls or True)

@@ -17,6 +17,7 @@ from leasehold.handlers.ear import SECRETS
 
 UNUSED_FINALIZER = "leasehold.dev/kopf-unused"
 """kopf removes the finalizer of this name where it finds it, so it must be nobody's."""
+_NO_ITEMS = b'"items":null'
 METADATA_ONLY = frozenset({"secrets", "namespaces"})
 """Plurals of which only metadata is asked for: no Secret's data ever reaches the process by a watch."""
 
@@ -91,12 +92,23 @@ def middleware(token: Callable[[], str]) -> aiohttp.ClientMiddlewareType:
     async def prepare(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         if held := token():
             request.headers["Authorization"] = f"Bearer {held}"
-        if request.method == "GET" and request.url.path.rsplit("/", 1)[-1] in METADATA_ONLY:
-            kind = "PartialObjectMetadata" + ("" if "watch" in request.url.query else "List")
-            request.headers["Accept"] = f"application/json;as={kind};g=meta.k8s.io;v=v1,application/json"
-        return await handler(request)
+        if request.method != "GET" or request.url.path.rsplit("/", 1)[-1] not in METADATA_ONLY:
+            return await handler(request)
+        watch = "watch" in request.url.query
+        kind = "PartialObjectMetadata" + ("" if watch else "List")
+        request.headers["Accept"] = f"application/json;as={kind};g=meta.k8s.io;v=v1,application/json"
+        response = await handler(request)
+        return response if watch else await _with_items(response)
 
     return prepare
+
+
+async def _with_items(response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
+    """Give an empty metadata list its items: the API server writes null there, which ends kopf's watcher (1.45.2)."""
+    body = await response.read()
+    if _NO_ITEMS in body:
+        response._body = body.replace(_NO_ITEMS, b'"items":[]')  # noqa: SLF001  # what read() keeps, and json() takes
+    return response
 
 
 def log_in(
@@ -105,5 +117,5 @@ def log_in(
     """Give kopf a session of ours: no DNS name, no client library, no passwd entry is needed."""
 
     @kopf.on.login(registry=registry)
-    def login(**_: Any) -> kopf.AiohttpSession:
+    async def login(**_: Any) -> kopf.AiohttpSession:  # in the loop: a session belongs to it
         return kopf.AiohttpSession(server=server, default_namespace=namespace or None, aiohttp_session=session())

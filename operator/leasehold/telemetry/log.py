@@ -42,7 +42,7 @@ def configure(*, level: str, form: Literal["json", "console"], stream: TextIO | 
     ``level`` is debug, info, warn or error.
     """
     out = stream if stream is not None else sys.stdout
-    render = _render_json if form == "json" else structlog.dev.ConsoleRenderer(colors=out.isatty())
+    render = _render_json if form == "json" else _render_console(colors=out.isatty())
     processors: list[Callable[..., Any]] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
@@ -102,6 +102,18 @@ def _tell_exception(_: object, __: str, event: MutableMapping[str, Any]) -> Muta
 
 def _redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return redaction.fields(event)
+
+
+def _render_console(*, colors: bool) -> Callable[..., Any]:
+    """Return a renderer for human eyes; its exception is text, where ours is a type and frames."""
+    render = structlog.dev.ConsoleRenderer(colors=colors)
+
+    def console(logger: Any, name: str, event: MutableMapping[str, Any]) -> Any:
+        if "exception" in event:
+            event["exception"] = orjson.dumps(event["exception"], default=str).decode()
+        return render(logger, name, event)
+
+    return console
 
 
 def _render_json(_: object, __: str, event: MutableMapping[str, Any]) -> str:
