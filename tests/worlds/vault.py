@@ -81,6 +81,8 @@ class VaultWorld:
         self.seen: list[tuple[str, str]] = []
         """Method and path of each request that arrived."""
         self.headers: list[dict[str, str]] = []
+        self.lines: list[WorldTransport] = []
+        """Every transport that was made to this server."""
         root = self.book.issue(Role(paths=("*",), ttl=0))
         del self.book.tokens[root.value]
         root.value, root.accessor = ROOT, "accessor-root"
@@ -120,7 +122,8 @@ class VaultWorld:
 
     def connect(self, wiring: Wiring) -> WorldTransport:
         """Return a transport to this server: `Habits.vault["connect"]` of the registry."""
-        return WorldTransport(self, wiring)
+        self.lines.append(WorldTransport(self, wiring))
+        return self.lines[-1]
 
     # ------------------------------------------------------------------------------------------------------- answering
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _B = TypeVar("_B", bound="VaultStore | FakeStore")
 IDLE = 900.0
 """Seconds without use after which a session is logged out."""
-SUPERSEDED = 60.0
-"""The same for a session of an older generation of its store: passes under way may still use it."""
+SUPERSEDED = 150.0
+"""The same for a session of an older generation of its store; longer than a mint under way can last."""
 SWEEP_EVERY = 30.0
 """Seconds between two looks for such sessions."""
 CLOSING = 5.0

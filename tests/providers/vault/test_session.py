@@ -78,6 +78,15 @@ async def test_a_client_certificate_that_may_be_refused_is_resolved_afresh(desk:
     assert "tls/tls.crt" in desk.wallets[-1].asked[asked:]
 
 
+async def test_a_line_that_is_not_used_is_hung_up(desk: Desk) -> None:
+    for provider in ({"namespace": "ignored"}, {}):
+        store = await desk.store(provider, name=str(len(provider)))
+        await store.read([Remote("app")])
+        await store.close()
+    assert desk.world.lines
+    assert all(line.closed for line in desk.world.lines)
+
+
 async def test_closing_logs_out_and_opens_again_on_demand(desk: Desk) -> None:
     desk.world.put("app", {"a": "1"})
     store = await desk.store()

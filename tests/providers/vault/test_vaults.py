@@ -52,6 +52,19 @@ async def test_a_keeper_shows_the_certificate_that_a_store_has_shown(vaults: Vau
     assert [wiring.certificate for wiring, _ in wires.made] == ["PEM", ""]
 
 
+async def test_connections_that_nobody_uses_are_closed(vaults: Vaults, wires: Wires) -> None:
+    lines = [vaults.dial(Wiring("https://v", certificate="PEM"), base="", headers={}) for _ in range(2)]
+    other = vaults.dial(Wiring("https://v"), base="", headers={})
+    await vaults.hang_up(lines[0])
+    assert not any(transport.closed for _, transport in wires.made)
+    await vaults.hang_up(lines[1])
+    assert [transport.closed for _, transport in wires.made] == [True, False]
+    vaults.keeper(Connection("https://v"))
+    assert len(wires.made) == 2  # the bare ones; the certificate is forgotten with its connections
+    await vaults.hang_up(other)
+    assert not wires.made[1][1].closed  # the keeper has a line
+
+
 async def test_closing_closes_every_connection(vaults: Vaults, wires: Wires, world: VaultWorld) -> None:
     vaults.dial(Wiring("https://v"), base="", headers={})
     await vaults.keeper(Connection("https://w")).look_up(Handle(SecretBytes("l"), SecretBytes("a")))

@@ -47,6 +47,7 @@ _CALLS: tuple[tuple[str, str], ...] = (
     (r"sys/health$", "Health"),
     (r"sys/internal/ui/mounts/", "LookupMount"),
 )
+_EXACT = json.JSONDecoder(parse_int=Number, parse_float=Number)
 _NAMES = tuple((re.compile(pattern), name) for pattern, name in _CALLS)
 
 Observe = Callable[[str, str, str, float], None]
@@ -199,7 +200,7 @@ def _loads(raw: bytes, *, exact: bool) -> Any:
     """Return the JSON, None where it is none. ``exact`` keeps the digits of every number."""
     try:
         if exact:
-            return json.loads(raw, parse_int=Number, parse_float=Number)
+            return _EXACT.decode(raw.decode())
         return orjson.loads(raw)
     except (ValueError, RecursionError):
         return None

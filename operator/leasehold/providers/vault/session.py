@@ -27,11 +27,15 @@ LONGEST_PAUSE = 10.0
 """Cap on retrySettings.retryInterval, in seconds, for the same reason."""
 
 
-class Dial(Protocol):
-    """Gives the shared line of a wiring."""
+class Exchange(Protocol):
+    """Gives shared lines and takes them back."""
 
-    def __call__(self, wired: Wiring, *, base: str, headers: dict[str, str]) -> Line:
+    def dial(self, wired: Wiring, *, base: str, headers: dict[str, str]) -> Line:
         """Return a line on the connections and the circuit that all stores of this wiring share."""
+        ...
+
+    async def hang_up(self, line: Line) -> None:
+        """Close the connections of a line if nobody else has one on them."""
         ...
 
 
@@ -66,14 +70,14 @@ def patience(retry: RetrySettings | None) -> Patience:
 class Session:
     """The line and the login of one store and identity; both are made at the first call."""
 
-    def __init__(self, plan: Plan, *, credentials: Credentials, dial: Dial) -> None:
+    def __init__(self, plan: Plan, *, credentials: Credentials, exchange: Exchange) -> None:
         """Check what can be checked without asking anybody.
 
         Raises:
             Misconfigured: the description cannot work.
         """
         self.plan = plan
-        self._credentials, self._dial = credentials, dial
+        self._credentials, self._exchange = credentials, exchange
         self.door = Door(plan.provider, credentials=credentials, identity=plan.identity)
         self._patience = patience(plan.retry)
         self._address, self._base = address_of(plan.provider.server)
@@ -101,9 +105,13 @@ class Session:
         async with self._lock:
             if self._line is None:
                 wired = await wiring.resolve(self.plan.provider, self._credentials)
-                line = self._dial(wired, base=self._base, headers=self._headers)
-                if wiring.namespaced(self.plan.provider):
-                    await self._unless_untrusted(lambda: wiring.refuse_ignored_namespace(line))
+                line = self._exchange.dial(wired, base=self._base, headers=self._headers)
+                try:
+                    if wiring.namespaced(self.plan.provider):
+                        await wiring.refuse_ignored_namespace(line)
+                except BaseException:
+                    await self._exchange.hang_up(line)
+                    raise
                 self._ca_pem, self._line, self._presents = wired.ca_pem, line, bool(wired.certificate)
                 self._tokens = Tokens(
                     line, self._log_in, namespace=self.plan.provider.namespace or "", patience=self._patience
@@ -139,11 +147,16 @@ class Session:
             return await work()
         except DomainError as error:
             if concerns_tls(error, presented=self._presents):
-                self._line = self._tokens = None
+                await self._hang_up()
             raise
+
+    async def _hang_up(self) -> None:
+        line, self._line, self._tokens = self._line, None, None
+        if line is not None:
+            await self._exchange.hang_up(line)
 
     async def close(self) -> None:
         """Log out."""
-        tokens, self._tokens, self._line = self._tokens, None, None
-        if tokens is not None:
-            await tokens.revoke()
+        if self._tokens is not None:
+            await self._tokens.revoke()
+        await self._hang_up()

@@ -39,6 +39,8 @@ class VaultStore:
     async def read(self, remotes: Collection[Remote]) -> Mapping[Remote, Document | DomainError]:
         """Read each remote once, concurrently."""
         wanted = tuple(dict.fromkeys(remotes))
+        if len(wanted) == 1:  # by far the most: no task for it
+            return {wanted[0]: await self._read(wanted[0])}
         answers = await asyncio.gather(*(self._read(remote) for remote in wanted))
         return dict(zip(wanted, answers, strict=True))
 

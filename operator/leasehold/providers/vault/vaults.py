@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -53,6 +54,7 @@ class Vaults:
         self._habits, self._operator = habits, operator
         self._circuits: dict[str, Circuit] = {}
         self._transports: dict[Wiring, Transport] = {}
+        self._users: Counter[Transport] = Counter()
         self._presented: dict[tuple[object, ...], Wiring] = {}
         self._keepers: dict[tuple[object, ...], OperatorKeeper | MemoryKeeper] = {}
         self._owners = OwnerTokens()
@@ -71,7 +73,7 @@ class Vaults:
         Raises:
             Misconfigured: the description cannot work.
         """
-        session = Session(Plan(provider, retry, identity), credentials=credentials, dial=self.dial)
+        session = Session(Plan(provider, retry, identity), credentials=credentials, exchange=self)
         owners = None if self._operator is not None else self._owners
         return VaultStore(session, owners=owners, cluster_wide=cluster_wide)
 
@@ -89,8 +91,10 @@ class Vaults:
         if wired.certificate:
             # a lease record has no client certificate: its keeper uses the one of a store on the same address
             self._presented[wired.address, wired.ca_pem] = wired
+        transport = self._transports[wired]
+        self._users[transport] += 1
         return Line(
-            self._transports[wired],
+            transport,
             self._circuits[wired.address],
             wired.address,
             base,
@@ -100,6 +104,16 @@ class Vaults:
             correlation=habits.correlation,
             limits=habits.limits,
         )
+
+    async def hang_up(self, line: Line) -> None:
+        """Close the connections of a line if it is the last on them: certificates change, processes live long."""
+        self._users[line.transport] -= 1
+        if self._users[line.transport] > 0:
+            return
+        del self._users[line.transport]
+        self._transports = {wired: held for wired, held in self._transports.items() if held is not line.transport}
+        self._presented = {key: wired for key, wired in self._presented.items() if wired in self._transports}
+        await line.transport.close()
 
     def keeper(self, connection: Connection) -> OperatorKeeper | MemoryKeeper:
         """Return who keeps the leases of a connection.
@@ -134,6 +148,7 @@ class Vaults:
         transports = list(self._transports.values())
         self._keepers.clear()
         self._transports.clear()
+        self._users.clear()
         self._presented.clear()
         await close_all(transports)
 
