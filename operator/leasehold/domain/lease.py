@@ -51,13 +51,12 @@ class Lease:
     renewed_at: float
     renewable: bool
     owner_expires_at: float | None = None
-    """End of the owner token unless it is renewed. None where it does not end, or where it cannot be renewed: such an
-    end is ``max_expires_at``."""
+    """End of the owner token unless it is renewed, None where it does not end."""
     owner_period: float = 0.0
-    """Seconds that a renewal of the owner gives."""
+    """Seconds that a renewal of the owner gives; 0 where it cannot be renewed (any more)."""
     owner_renewed_at: float = 0.0
     max_expires_at: float | None = None
-    """End that no renewal moves: issue + max TTL once the backend has shown it, or the end of a fixed owner."""
+    """issue + max TTL, once the backend has shown it."""
     kept: bool = True
     """False once nobody can renew the owner."""
     connection: Mapping[str, object] = field(default_factory=dict)
@@ -67,6 +66,12 @@ class Lease:
     def ends_at(self) -> float:
         """Effective end: the earliest of lease, owner token and maximum life."""
         return min(end for end in (self.expires_at, self.owner_expires_at, self.max_expires_at) if end is not None)
+
+    @property
+    def final_end(self) -> float | None:
+        """End that no renewal moves, as far as it is known: the maximum life, or the end of an owner that is fixed."""
+        ends = (self.max_expires_at, None if self.owner_period > 0 else self.owner_expires_at)
+        return min((end for end in ends if end is not None), default=None)
 
     def has_ended(self, *, now: float) -> bool:
         """Tell whether the lease is over by our figures. An answer without lease has no end."""

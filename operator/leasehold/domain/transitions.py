@@ -52,15 +52,13 @@ def owner_renewed(lease: Lease, *, ttl: float, now: float) -> Lease:
 
     An owner that gets less than before nears a maximum life of its own, which is then that of the lease.
     """
-    if ttl < lease.owner_period * WALL:
-        return owner_fixed(lease, ends_at=now + ttl)
-    return replace(lease, owner_expires_at=now + ttl, owner_renewed_at=now, owner_period=ttl)
+    renewed = replace(lease, owner_expires_at=now + ttl, owner_renewed_at=now, owner_period=ttl)
+    return owner_fixed(renewed) if ttl < lease.owner_period * WALL else renewed
 
 
-def owner_fixed(lease: Lease, *, ends_at: float | None) -> Lease:
+def owner_fixed(lease: Lease) -> Lease:
     """Return the lease whose owner cannot be renewed (any more): its end is one that no renewal moves."""
-    maximum = lease.max_expires_at if ends_at is None else _earlier(lease.max_expires_at, ends_at)
-    return replace(lease, owner_expires_at=None, max_expires_at=maximum)
+    return replace(lease, owner_period=0.0)
 
 
 def _earlier(first: float | None, second: float) -> float:

@@ -19,6 +19,8 @@ JITTER = 0.05
 """Largest share of the life by which a renewal is moved ahead, so that equal leases do not renew in one moment."""
 LEAD_SHARE = 1 / 3
 """Most of a lease's maximum life that may be given to rotateBefore; beyond, rotation would follow rotation."""
+LEAST_LEAD = 5.0
+"""Least seconds before the end at which the successor is minted, whatever spec.lease.rotateBefore says."""
 STRAY_MARGIN = 1.0
 """Seconds after an old lease's end at which its owner is revoked."""
 
@@ -52,18 +54,23 @@ def renews_at(lease: Lease, terms: LeaseTerms, uid: str) -> float | None:
 
     A share of the life that the last grant gave, a little earlier by jitter.
     """
-    if not (lease.lease_id and lease.renewable and lease.kept):
-        return None
-    if lease.max_expires_at is not None and lease.expires_at >= lease.max_expires_at - 1.0:
+    if not (lease.lease_id and lease.kept) or _at_last_grant(lease):
         return None
     granted = max(lease.expires_at - lease.renewed_at, 0.0)
     share = max(min(terms.renew_at, LATEST_RENEWAL) - spread(uid, JITTER), 0.05)
     return lease.renewed_at + granted * share
 
 
+def _at_last_grant(lease: Lease) -> bool:
+    """Tell whether no renewal would move the lease's end, by more than the second to which backends count."""
+    return not lease.renewable or (lease.final_end is not None and lease.expires_at >= lease.final_end - 1.0)
+
+
 def owner_renews_at(lease: Lease) -> float | None:
     """Return when the owner token is renewed, None where it is not."""
-    if lease.owner_expires_at is None or not (lease.lease_id and lease.owner and lease.kept):
+    if lease.owner_expires_at is None or lease.owner_period <= 0:
+        return None
+    if not (lease.lease_id and lease.owner and lease.kept):
         return None
     return lease.owner_renewed_at + (lease.owner_expires_at - lease.owner_renewed_at) * OWNER_RENEW_AT
 
@@ -71,7 +78,7 @@ def owner_renews_at(lease: Lease) -> float | None:
 def rotates_at(lease: Lease, terms: LeaseTerms, uid: str) -> float | None:
     """Return when the successor is minted, None while nothing is known to end the lease for good.
 
-    The lead is ``rotateBefore``, but never more than a third of the whole life. A lease that cannot be renewed
+    The lead is ``rotateBefore``, but never more than a third of the whole life. A lease that is renewed no more
     rotates before its own end; one whose owner nobody keeps, at a point spread over what is left of it.
     """
     if not lease.lease_id:
@@ -79,12 +86,12 @@ def rotates_at(lease: Lease, terms: LeaseTerms, uid: str) -> float | None:
     if not lease.kept:
         left = max(lease.ends_at - lease.renewed_at, 0.0)
         return lease.renewed_at + left * (0.25 + spread(uid, 0.5))
-    ends = [lease.max_expires_at, None if lease.renewable else lease.expires_at]
+    ends = [lease.final_end, lease.expires_at if _at_last_grant(lease) else None]
     end = min((end for end in ends if end is not None), default=None)
     if end is None:
         return None
     life = max(end - lease.issued_at, 0.0)
-    return end - min(terms.rotate_before, life * LEAD_SHARE)
+    return end - min(max(terms.rotate_before, LEAST_LEAD), life * LEAD_SHARE)
 
 
 @dataclass(frozen=True, slots=True)

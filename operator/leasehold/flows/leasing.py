@@ -108,7 +108,7 @@ def _owner_renewed(lease: Lease, answer: Renewal, *, now: float) -> Lease:
         return transitions.owner_renewed(lease, ttl=answer.ttl, now=now)
     if answer.outcome is LeaseOutcome.UNKEPT:
         return transitions.unkept(lease, now=now)
-    return transitions.owner_fixed(lease, ends_at=lease.owner_expires_at)
+    return transitions.owner_fixed(lease)
 
 
 async def _look_up(house: House, held: SourceRecord) -> SourceRecord:
@@ -120,7 +120,7 @@ async def _look_up(house: House, held: SourceRecord) -> SourceRecord:
         answer = await keeper.look_up(_handle(current))
         if answer.outcome is LeaseOutcome.ALIVE:
             current = transitions.seen(current, ttl=answer.ttl, now=now)
-            if current.owner_expires_at is not None and current.owner:
+            if current.owner_period > 0 and current.owner:
                 answer = await keeper.renew_owner(_handle(current))
                 current = _owner_renewed(current, answer, now=now)
     except (Denied, Misconfigured):

@@ -125,9 +125,8 @@ def _lease(grant: Grant, owner: Owner, connection: Mapping[str, object], *, now:
         owner_renewed_at=now,
         connection=connection,
     )
-    if owner.accessor and owner.renewable:
-        return lease
-    return transitions.owner_fixed(lease, ends_at=lease.owner_expires_at)  # a batch owner, or one with a fixed end
+    # a batch owner has a fixed end, as has one that is not renewable
+    return lease if owner.accessor and owner.renewable else transitions.owner_fixed(lease)
 
 
 def _tell(house: House, secret: ExternalSecret, order: Order) -> None:
