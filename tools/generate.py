@@ -39,6 +39,7 @@ class Product:
 PRODUCTS: tuple[Product, ...] = (
     Product("CustomResourceDefinitions", "tools.reference:crds", owned=("crds/*.yaml",)),
     Product("reference pages", "tools.reference:pages"),
+    Product("messages", "tools.messages:pages"),
     Product("chart", "tools.chart:generate", owned=("charts/leasehold/templates/crds/*.yaml",)),
 )
 
