@@ -50,7 +50,7 @@ class Bench:
     def __init__(self, yard: Yard, *, objects: int, namespaces: int) -> None:
         """Start the control plane and Vault."""
         self.objects, self.count = objects, namespaces
-        self.plane, self.vault = ControlPlane(yard), Vault(yard)
+        self.plane, self.vault = ControlPlane(yard), Vault(yard, storage="memory")
         self.plane.start()
         self.vault.start()
         self.vault.configure_kubernetes_auth(self.plane)
@@ -78,7 +78,8 @@ class Bench:
             self.plane.create_service_account(name, ACCOUNT)
         stores = [_store(name, self.vault.url) for name in names]
         secrets = [_external_secret(names[index % self.count], index) for index in range(self.objects)]
-        self.plane.kubectl.apply(*stores)
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": stores})
+        self.plane.kubectl.run("create", "-f", "-", text=text)
         for start in range(0, len(secrets), 500):
             text = json.dumps({"apiVersion": "v1", "kind": "List", "items": secrets[start : start + 500]})
             self.plane.kubectl.run("create", "-f", "-", text=text)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from testbed import cache
 from testbed.controlplane import ControlPlane
 from testbed.processes import Process, Yard
 from testbed.vault import Vault
@@ -78,6 +79,9 @@ class Operator:
         environ = {
             "KUBECONFIG": str(self._kubeconfig),
             "PYTHONPATH": os.pathsep.join([str(ROOT / "operator"), str(ROOT)]),
+            # as in the image: compiled once, not at every start
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPYCACHEPREFIX": str(cache.locate_root(os.environ) / "pycache"),
             "POD_NAMESPACE": self.namespace,
             "LEASEHOLD_METRICS_ADDR": f"127.0.0.1:{self._metrics}",
             "LEASEHOLD_LIVE_ADDR": f"127.0.0.1:{self._live}",

@@ -27,5 +27,5 @@ def register(registry: kopf.OperatorRegistry, ear: Ear, resources: Mapping[str, 
 
 def _register(registry: kopf.OperatorRegistry, ear: Ear, kind: str, place: tuple[str, str, str]) -> None:
     @kopf.on.event(*place, id=f"hear-{kind.lower()}", registry=registry)
-    def hear(event: Mapping[str, Any], **_: Any) -> None:
+    async def hear(event: Mapping[str, Any], **_: Any) -> None:  # not sync: kopf would hop to a thread and back
         ear.heard(kind, event["type"], event["object"])
