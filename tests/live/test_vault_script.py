@@ -1,5 +1,7 @@
 """docs/examples/vault.sh on a Vault of its own: each of its three logins can do its work, and no more."""
 
+import base64
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -10,12 +12,15 @@ import pytest
 
 from testbed import binaries
 from testbed.controlplane import ControlPlane
+from testbed.operator import Operator
 from testbed.postgres import ADMIN, Postgres
 from testbed.processes import Yard
 from testbed.vault import REVIEWER, Vault
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
+LEASE_TTL = 10
+"""Seconds: short, so that a renewal is seen soon."""
 OPERATOR = ("vault-script-operator", "leasehold")
 
 
@@ -60,6 +65,7 @@ def world(yard: Yard, control_plane: ControlPlane, postgres: Postgres, vault: Va
             "POSTGRES_HOST": f"127.0.0.1:{postgres.port}",
             "POSTGRES_USER": ADMIN,
             "POSTGRES_PASSWORD": postgres.admin_password,
+            "LEASE_TTL": f"{LEASE_TTL}s",
         }
         done = subprocess.run(
             ["sh", EXAMPLES / "vault.sh"], env=environ, capture_output=True, text=True, check=False, cwd=yard.folder
@@ -90,7 +96,7 @@ def test_the_owner_mints_users_that_end_by_themselves(world: World) -> None:
         password=password,
     )
     assert row == [user, "t"]
-    assert (answer["lease_duration"], answer["renewable"]) == (60, True)
+    assert (answer["lease_duration"], answer["renewable"]) == (LEASE_TTL, True)
     # without Vault's default policy a lease cannot be shortened by whoever knows its id
     assert (
         world.vault.ask("PUT", "sys/leases/renew", {"lease_id": answer["lease_id"], "increment": 1}, token=token).status
@@ -135,3 +141,46 @@ def test_other_accounts_are_refused(world: World, role: str) -> None:
 def test_tokens_for_the_api_server_are_refused(world: World, role: str) -> None:
     jwt = world.plane.service_account_token("payments", "payments")
     assert world.vault.ask("POST", "auth/kubernetes/login", {"role": role, "jwt": jwt}).status == 403
+
+
+@pytest.fixture
+def operator(yard: Yard, world: World) -> Iterator[Operator]:
+    """An operator with rights in one namespace only, and the identity at Vault that the script gives it."""
+    settings = {"LEASEHOLD_VAULT_OPERATOR_ROLE": "leasehold", "LEASEHOLD_VAULT_OPERATOR_AUDIENCE": "vault"}
+    operator = Operator(
+        yard, world.plane, name="operator-script", namespace=OPERATOR[0], scoped="payments", settings=settings
+    )
+    operator.install()
+    operator.start()
+    yield operator
+    operator.stop()
+
+
+def test_the_quickstart_runs_with_rights_in_one_namespace(world: World, operator: Operator) -> None:
+    kubectl, namespace = world.plane.kubectl, "--namespace=payments"
+    files = sorted((EXAMPLES / "quickstart").glob("*.yaml"))
+    text = "\n---\n".join(file.read_text(encoding="utf-8") for file in files)
+    kubectl.run("apply", "--filename=-", text=text.replace("http://127.0.0.1:8200", world.vault.url))
+
+    def leases() -> list[dict[str, str]]:
+        status = kubectl.get("externalsecret", "database", namespace).get("status") or {}
+        return list(status.get("leases") or [])
+
+    operator.process.wait_until(lambda: bool(leases()), "publishing a lease")
+    first = leases()[0]
+    # a renewal goes by the operator's own login, for which it asks a token of its own account
+    operator.process.wait_until(lambda: leases()[0]["expiresAt"] > first["expiresAt"], "renewing the lease")
+    assert leases()[0]["fingerprint"] == first["fingerprint"]
+    settings = kubectl.get("secret", "settings", namespace)["data"]
+    assert set(settings) == {"feature", "greeting"}
+    user = base64.b64decode(kubectl.get("secret", "database", namespace)["data"]["username"]).decode()
+    count = f"select count(*) from pg_roles where rolname = '{user}'"
+    assert world.postgres.query(count) == [["1"]]
+    kubectl.run("delete", "externalsecret", "database", namespace, "--wait")
+    operator.process.wait_until(lambda: world.postgres.query(count) == [["0"]], "revoking the lease")
+    refused = [
+        entry["objectRef"]
+        for entry in map(json.loads, world.plane.audit_log.read_text(encoding="utf-8").splitlines())
+        if entry["user"]["username"] == operator.user and entry.get("responseStatus", {}).get("code") == 403
+    ]
+    assert refused == []
