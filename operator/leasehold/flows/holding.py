@@ -16,6 +16,8 @@ from leasehold.flows.house import House
 FIRST_BACKOFF = 1.0
 LAST_BACKOFF = 420.0
 """Seconds: ESO's per-object limiter, 1 s to 7 min."""
+URGENCY = 1 / 4
+"""Share of the time left after which a step that keeps a credential alive is tried again at the latest."""
 SLOW = 60.0
 """Seconds before the first further try where somebody has to grant or mend something."""
 
@@ -42,7 +44,7 @@ def hold(house: House, facts: Facts, verdict: Verdict, error: DomainError) -> fl
     left = _left(facts, verdict, now)
     wait = backoff(error, failures, uid)
     if left > 0:
-        wait = max(min(wait, max(left / 8, lease.RETRY_FLOOR)), error.retry_after or 0.0)
+        wait = max(min(wait, max(left * URGENCY, lease.RETRY_FLOOR)), error.retry_after or 0.0)
     house.memory.update(uid, lease_holds={**memo.lease_holds, verdict.hold: (failures, now + wait)})
     house.signals.lease_renewed("failed")
     if failures == 1 and verdict.step is not None:

@@ -13,7 +13,7 @@ from leasehold.domain import access, decide, desired, lease, report, sources, tr
 from leasehold.domain.decide import Facts
 from leasehold.domain.errors import Misconfigured
 from leasehold.domain.facts import Key
-from leasehold.domain.lease import LeaseRecord, LeaseTerms
+from leasehold.domain.lease import LeaseRecord, LeaseTerms, SourceRecord
 from leasehold.domain.ports import Identity, StoreRef
 from leasehold.domain.sources import Entry
 from leasehold.flows.house import House
@@ -127,7 +127,7 @@ def _leased(house: House, secret: ExternalSecret, record: LeaseRecord | None) ->
     ids = sources.lease_sources(found)
     wanted = {}
     for entry in found:
-        if ids[entry.id] != entry.id or not (entry.leased or entry.id in held):
+        if ids[entry.id] != entry.id or not (entry.leased or _was_leased(held.get(entry.id))):
             continue
         try:
             where = place(house, secret, entry)
@@ -135,6 +135,11 @@ def _leased(house: House, secret: ExternalSecret, record: LeaseRecord | None) ->
             continue  # the fetch will say so; what is held is kept alive meanwhile
         wanted[entry.id] = wanted_hash(entry, where)
     return wanted
+
+
+def _was_leased(held: SourceRecord | None) -> bool:
+    """Tell whether a store read gave a lease last time; what is only on its way out was let go."""
+    return held is not None and (held.current is not None or held.lost)
 
 
 def wanted_hash(entry: Entry, where: Place) -> str:
