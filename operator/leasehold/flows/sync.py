@@ -64,6 +64,7 @@ async def sync(house: House, key: Key) -> float | None:
 
 async def _pass(house: House, facts: Facts, verdict: Verdict) -> tuple[float | None, DomainError | None]:
     """Act and report; return when the next pass is due, and the error that the act ended with."""
+    failed_before = house.memory.get(facts.secret.metadata.uid).failures
     try:
         result = await _act(house, facts, verdict)
     except Staged as staged:
@@ -76,7 +77,7 @@ async def _pass(house: House, facts: Facts, verdict: Verdict) -> tuple[float | N
         return await _conclude(house, facts, verdict, result), None
     except DomainError as error:
         # the act is done and will not be repeated without need; only its report waits for the API server
-        failures = house.memory.get(facts.secret.metadata.uid).failures + 1
+        failures = failed_before + 1
         house.memory.update(facts.secret.metadata.uid, failures=failures, target_version="")  # verify, then report
         return house.clock.now() + holding.backoff(error, failures, facts.secret.metadata.uid), None
 
