@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Mapping
 from typing import Any, cast
 
 import aiohttp
@@ -12,7 +11,7 @@ import kopf
 import structlog
 
 from leasehold import __version__
-from leasehold.cluster import access, keys, listing, mirror
+from leasehold.cluster import access, keys, listing
 from leasehold.cluster.api import KubeApi
 from leasehold.cluster.credentials import KubeCredentials, Tokens
 from leasehold.cluster.events import KubeEvents
@@ -21,14 +20,14 @@ from leasehold.cluster.objects import KubeObjects
 from leasehold.cluster.records import KubeRecords
 from leasehold.cluster.secrets import KubeSecrets
 from leasehold.cluster.workloads import KubeWorkloads
-from leasehold.domain.errors import DomainError, Missing
-from leasehold.domain.facts import Key
+from leasehold.domain.errors import DomainError
 from leasehold.domain.ports import Credentials, Identity, StoreRef
-from leasehold.flows import check, release, rollout, sync
 from leasehold.flows.house import House, Rules
 from leasehold.handlers import ear, habits
+from leasehold.handlers.desk import Desk
+from leasehold.handlers.watches import Watches
 from leasehold.providers.registry import Habits, OperatorIdentity, Registry
-from leasehold.schedule.agenda import Agenda, Lane
+from leasehold.schedule.agenda import Agenda
 from leasehold.schedule.clock import SystemClock
 from leasehold.schedule.runner import Runner
 from leasehold.settings import Settings
@@ -37,9 +36,6 @@ from leasehold.telemetry.lag import LoopLag
 from leasehold.telemetry.metrics import Metrics
 from leasehold.telemetry.server import Check, Server
 
-SETTLE = Key("Sweep", "", "lists")
-"""Agenda key of the look for deletions that were lost in a watch gap."""
-SETTLE_EVERY = 15.0
 OWN_NAME = cast("Any", "leasehold")
 """kopf's name of this process: given, because kopf would ask the passwd file, which knows no arbitrary uid."""
 KOPF_PATIENCE = 3.0
@@ -90,18 +86,22 @@ class Operator:
         self._records = KubeRecords(self._api, settings.operator_namespace)
         self._events = KubeEvents(self._api, self._clock, dropped=self._metrics.event_dropped)
         self._registry = self._make_registry()
-        self._runner = Runner(self._agenda, self._look, workers=settings.concurrent, clock=self._clock)
+        self._desk = Desk(self._mirror, self._agenda, self._api, self._clock, namespace=settings.namespace)
+        self._watches = Watches(
+            {listing.RESOURCES[kind].plural: kind for kind in self._desk.kinds},
+            self._clock.monotonic,
+            listed=self._desk.listed,
+        )
+        self._runner = Runner(self._agenda, self._desk.look, workers=settings.concurrent, clock=self._clock)
         self._lag = LoopLag(self._clock, report=self._metrics.loop_lag_set)
-        self._house: House | None = None
         self._stop, self._deaf = asyncio.Event(), asyncio.Event()
         self._failed = False
         self._kopf: asyncio.Task[None] | None = None
         self._problem = "the first lists are not heard yet"
-        self._watching = False
         self._server = Server(
             self._metrics,
             live=[Check("loop", self._lag.problem)],
-            ready=[Check("lists", lambda: self._problem), Check("watches", self._watch_problem)],
+            ready=[Check("lists", lambda: self._problem), Check("watches", self._watches.problem)],
             metrics_addr=settings.metrics_addr,
             live_addr=settings.live_addr,
         )
@@ -172,14 +172,13 @@ class Operator:
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._lag.run(), name="lag")
-            self._house = await self._open()
+            self._desk.house = await self._open()
             await self._hear_all()
             group.create_task(self._events.run(), name="events")
             group.create_task(self._runner.run(), name="runner")
             group.create_task(self._figures(), name="figures")
             self._kopf = group.create_task(self._listen(), name="kopf")
-            self._agenda.at(SETTLE, self._clock.now() + SETTLE_EVERY)
-            self._release_orphans()
+            self._desk.open()
             self._problem = ""
 
     async def _open(self) -> House:
@@ -198,8 +197,8 @@ class Operator:
             signals=self._metrics,
             clock=self._clock,
             fingerprint_key=key,
-            wake=self._wake_in,
-            note_status=self._note_status,
+            wake=self._desk.wake_in,
+            note_status=self._desk.note_status,
             note_target=self._mirror.note_target,
             rules=Rules(
                 controller_class=settings.controller_class,
@@ -225,28 +224,10 @@ class Operator:
 
     # ------------------------------------------------------------------------------------------------------- hearing
 
-    def _kinds(self) -> list[str]:
-        scoped = bool(self._settings.namespace)
-        return [kind for kind in mirror.KINDS if not scoped or kind not in (mirror.CLUSTER_STORE, mirror.NAMESPACE)]
-
     async def _hear_all(self) -> None:
         """Fill the mirror before the first pass: only then is what is absent really missing."""
-        for kind in self._kinds():
-            await self._patiently(self._hear_list, kind)
-
-    async def _hear_list(self, kind: str) -> None:
-        scope = self._settings.namespace
-        try:
-            async for body in listing.everything(self._api, kind, scope):
-                self._wake_all(self._mirror.put(kind, "ADDED", body, now=self._clock.monotonic()), Lane.REFRESH)
-        except Missing:
-            resource = listing.RESOURCES[kind]
-            raise Missing(
-                f"the API server does not know {resource.plural}.{resource.group}",
-                path="CustomResourceDefinition",
-                remedy="apply crds/ or install the chart with crds.install",
-            ) from None
-        self._mirror.end_list(kind)
+        for kind in self._desk.kinds:
+            await self._patiently(self._desk.hear_list, kind)
 
     async def _listen(self) -> None:
         """Run kopf: watches, reconnects, bookmarks."""
@@ -254,10 +235,16 @@ class Operator:
         resources = {
             kind: (place.group, place.version, place.plural)
             for kind, place in listing.RESOURCES.items()
-            if kind in self._kinds()
+            if kind in self._desk.kinds
         }
-        ear.register(registry, self, resources)
-        habits.log_in(registry, server=self._access.server, namespace=self._settings.namespace, session=self._session)
+        ear.register(registry, self._desk, resources)
+        habits.log_in(
+            registry,
+            server=self._access.server,
+            namespace=self._settings.namespace,
+            session=self._session,
+            clock=self._clock,
+        )
         scope: dict[str, Any] = (
             {"namespaces": [self._settings.namespace]} if self._settings.namespace else {"clusterwide": True}
         )
@@ -271,69 +258,18 @@ class Operator:
             **scope,
         )
         self.take_signals()  # kopf has taken them for itself
-        self._watching = True
         try:
             await kopf.run_tasks(tasks, ignored=older)
         except Exception as error:  # noqa: BLE001  # whatever ended the watches: without them the process is useless
             _log.error("watches_failed", exc_info=error)
-        finally:
-            self._watching = False
         if not self._deaf.is_set():
             self._failed = True
             self.stop()
 
     def _session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=0, ssl=self._access.tls or True)
-        token = habits.middleware(lambda: self._access.token().reveal().decode())
-        return aiohttp.ClientSession(connector=connector, middlewares=[token])
-
-    def _watch_problem(self) -> str:
-        return "" if self._watching else "nothing is watched yet"
-
-    def heard(self, kind: str, event: str | None, body: Mapping[str, Any]) -> None:
-        """Take one event from kopf."""
-        woken = self._mirror.put(kind, event, body, now=self._clock.monotonic())
-        self._wake_all(woken, Lane.DRIFT if kind == mirror.SECRET else Lane.USER)
-
-    def _wake_all(self, keys_to_wake: set[Key], lane: Lane) -> None:
-        for key in keys_to_wake:
-            if self._house is not None and lane is not Lane.REFRESH:
-                self._house.memory.release_hold(self._mirror.uid(key))
-            if key.kind in (mirror.EXTERNAL_SECRET, mirror.STORE, mirror.CLUSTER_STORE):
-                self._agenda.wake(key, lane)
-
-    def _wake_in(self, key: Key, seconds: float) -> None:
-        self._agenda.at(key, self._clock.now() + seconds, Lane.USER)
-
-    def _note_status(self, key: Key, status: dict[str, Any]) -> None:
-        self._wake_all(self._mirror.note_status(key, status), Lane.USER)
-
-    def _release_orphans(self) -> None:
-        assert self._house is not None
-        release.orphans(self._house, self._mirror.uids(mirror.EXTERNAL_SECRET))
-
-    # ------------------------------------------------------------------------------------------------------- looking
-
-    async def _look(self, key: Key) -> float | None:
-        """Send a key to its flow."""
-        house = self._house
-        assert house is not None
-        with correlation.scope():
-            if key.kind == mirror.EXTERNAL_SECRET:
-                return await sync.sync(house, key)
-            if key.kind in (mirror.STORE, mirror.CLUSTER_STORE):
-                return await check.check(house, key)
-            if key.kind.startswith(rollout.WORKLOAD):
-                return await rollout.restart(house, key)
-            return await self._settle()
-
-    async def _settle(self) -> float:
-        """Find deletions that were lost in a watch gap: ask about what a re-list did not name."""
-        for keys_left in self._mirror.settle(now=self._clock.monotonic()).values():
-            for key in keys_left:
-                if await listing.one(self._api, key) is None:
-                    self._wake_all(self._mirror.drop(key), Lane.DRIFT)
-        return self._clock.now() + SETTLE_EVERY
+        prepare = habits.middleware(lambda: self._access.token().reveal().decode(), self._watches)
+        return aiohttp.ClientSession(connector=connector, middlewares=[prepare])
 
     async def _figures(self) -> None:
         while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from leasehold.cluster import mirror
+from leasehold.cluster import gist
 from leasehold.cluster.api import JSON, SECRETS, KubeApi, Request, Resource
 from leasehold.cluster.objects import RESOURCES as OWN
 from leasehold.domain.facts import Key
@@ -14,13 +14,13 @@ CHUNK = 500
 NAMESPACES = Resource("", "v1", "namespaces")
 SELECTOR = "reconcile.external-secrets.io/managed=true"
 METADATA_LIST = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,{JSON}"
-RESOURCES: Mapping[str, Resource] = {**OWN, mirror.SECRET: SECRETS, mirror.NAMESPACE: NAMESPACES}
+RESOURCES: Mapping[str, Resource] = {**OWN, gist.SECRET: SECRETS, gist.NAMESPACE: NAMESPACES}
 """Kind -> its place in the API, for everything that is heard."""
-_METADATA_ONLY = frozenset({mirror.SECRET, mirror.NAMESPACE})
+_METADATA_ONLY = frozenset({gist.SECRET, gist.NAMESPACE})
 
 
 def _request(kind: str, namespace: str, params: Mapping[str, str]) -> Request:
-    selector = {"labelSelector": SELECTOR} if kind == mirror.SECRET else {}
+    selector = {"labelSelector": SELECTOR} if kind == gist.SECRET else {}
     accept = METADATA_LIST if kind in _METADATA_ONLY else JSON
     return Request("list", RESOURCES[kind], namespace, params={**params, **selector}, accept=accept)
 

@@ -8,7 +8,7 @@ Deletions that were lost in a watch gap are found by marking what a re-list name
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -17,27 +17,11 @@ from leasehold.api import parse
 from leasehold.api.externalsecret import ExternalSecret
 from leasehold.api.generators import VaultDynamicSecret
 from leasehold.api.stores import ClusterSecretStore, SecretStore
-from leasehold.domain import desired
-from leasehold.domain.facts import Controller, Key, Target
+from leasehold.cluster import gist
+from leasehold.cluster.gist import CLUSTER_STORE, EXTERNAL_SECRET, GENERATOR, KINDS, NAMESPACE, SECRET, STORE
+from leasehold.cluster.lists import Lists
+from leasehold.domain.facts import Key, Target
 
-EXTERNAL_SECRET, STORE, CLUSTER_STORE = "ExternalSecret", "SecretStore", "ClusterSecretStore"
-GENERATOR, SECRET, NAMESPACE = "VaultDynamicSecret", "Secret", "Namespace"
-KINDS = (EXTERNAL_SECRET, STORE, CLUSTER_STORE, GENERATOR, SECRET, NAMESPACE)
-QUIET = 10.0
-"""Seconds without a listed object after which a list counts as heard to its end."""
-_METADATA = (
-    "name",
-    "namespace",
-    "uid",
-    "generation",
-    "resourceVersion",
-    "labels",
-    "annotations",
-    "finalizers",
-    "creationTimestamp",
-    "deletionTimestamp",
-)
-_WAKING = ("generation", "labels", "annotations", "finalizers", "deletionTimestamp")
 Parsed = ExternalSecret | SecretStore | ClusterSecretStore | VaultDynamicSecret
 _PARSERS: Mapping[str, Callable[[Mapping[str, Any]], Parsed]] = {
     EXTERNAL_SECRET: parse.external_secret,
@@ -58,16 +42,6 @@ class _Entry:
     target: str = ""
 
 
-@dataclass(slots=True)
-class _Listing:
-    """Whether and when a list of the kind was heard, and what it named."""
-
-    ended: bool = False
-    listing: bool = False
-    last: float = 0.0
-    seen: set[Key] = field(default_factory=set)
-
-
 class Mirror:
     """ports.View, and the ways to tell it what was heard."""
 
@@ -80,7 +54,7 @@ class Mirror:
         self._targets: dict[tuple[str, str], Target] = {}
         self._created_by: dict[tuple[str, str], set[str]] = {}
         self._labels: dict[str, Mapping[str, str]] = {}
-        self._listings = {kind: _Listing() for kind in KINDS}
+        self._lists = Lists(KINDS)
         self._parsed: dict[Key, tuple[bytes, Parsed]] = {}
 
     # ------------------------------------------------------------------------------------------------------ hearing
@@ -89,29 +63,20 @@ class Mirror:
         """Take one watch event (``event`` None: listed; ADDED, MODIFIED, DELETED) and return the keys to look at."""
         metadata = body["metadata"]
         key = Key(kind, metadata.get("namespace") or "", metadata["name"])
-        listing = self._listings[kind]
-        if event is None:
-            if not listing.listing:
-                listing.listing, listing.seen = True, set()
-            listing.seen.add(key)
-            listing.last = now
-        elif listing.listing and event != "DELETED":
-            listing.seen.add(key)
         if event == "DELETED":
             return self.drop(key)
+        self._lists.named(key, now=now, listed=event is None)
         if kind == SECRET:
             return self._put_target(key, metadata)
         if kind == NAMESPACE:
-            self._labels[key.name] = metadata.get("labels") or {}
-            return set()
+            return self._put_namespace(key.name, metadata.get("labels") or {})
         return self._put_object(key, body)
 
     def _put_object(self, key: Key, body: Mapping[str, Any]) -> set[Key]:
-        metadata = {name: body["metadata"][name] for name in _METADATA if name in body["metadata"]}
-        slim = {"metadata": metadata, "spec": body.get("spec") or {}, "status": body.get("status") or {}}
+        slim = gist.slim(body)
         before = self._objects.get(key)
-        mark = _mark(key.kind, slim)
-        entry = _Entry(metadata["uid"], orjson.dumps(slim), mark)
+        mark = gist.mark(key.kind, slim)
+        entry = _Entry(slim["metadata"]["uid"], orjson.dumps(slim), mark)
         if key.kind == EXTERNAL_SECRET:
             self._index(key, before, entry, slim["spec"])
         self._objects[key] = entry
@@ -120,8 +85,17 @@ class Mirror:
             return set()
         return {key, *self._users.get(key, ())}
 
+    def _put_namespace(self, name: str, labels: Mapping[str, str]) -> set[Key]:
+        """Take a namespace's labels; whoever uses a store of the cluster may be allowed to now, or no longer."""
+        before = self._labels.get(name)
+        self._labels[name] = labels
+        if before == labels:
+            return set()
+        users = self._in_namespace.get(name, ())
+        return {key for key in users if any(ref.kind == CLUSTER_STORE for ref in self._objects[key].refs)}
+
     def _index(self, key: Key, before: _Entry | None, entry: _Entry, spec: Mapping[str, Any]) -> None:
-        entry.refs = references(key.namespace, spec)
+        entry.refs = gist.references(key.namespace, spec)
         entry.target = (spec.get("target") or {}).get("name") or key.name
         if before is not None and (before.refs, before.target) == (entry.refs, entry.target):
             return
@@ -140,16 +114,22 @@ class Mirror:
         _discard(self._in_namespace, key.namespace, key)
 
     def _put_target(self, key: Key, metadata: Mapping[str, Any]) -> set[Key]:
-        target = target_of(metadata)
+        target = gist.target_of(metadata)
         place = (key.namespace, key.name)
         before = self._targets.get(place)
+        if before is not None and gist.outdated(target, before):
+            return set()
         self.note_target(key.namespace, key.name, target)
         if before is not None and before.resource_version == target.resource_version:
             return set()
         return set(self._aims.get(place, ()))
 
     def drop(self, key: Key) -> set[Key]:
-        """Take it that the object is gone; return the keys to look at."""
+        """Take it that the object is gone; return the keys to look at.
+
+        An ExternalSecret that nobody knew is looked at all the same: an earlier life may have left leases.
+        """
+        self._lists.confirm(key)
         if key.kind == NAMESPACE:
             self._labels.pop(key.name, None)
             return set()
@@ -161,24 +141,33 @@ class Mirror:
         entry = self._objects.pop(key, None)
         self._parsed.pop(key, None)
         if entry is None:
-            return {key}
+            return {key} if key.kind == EXTERNAL_SECRET else set()
         if key.kind == EXTERNAL_SECRET:
             self._unindex(key, entry)
         return {key, *self._users.get(key, ()), *self._aims.get((key.namespace, entry.target), ())}
 
-    def settle(self, *, now: float) -> Mapping[str, Sequence[Key]]:
-        """Close lists that have been quiet; return, per kind, the keys that the list did not name.
+    def begin_list(self, kind: str, *, now: float) -> None:
+        """Take it that a list of the kind begins: only so one is noticed that names nothing any more."""
+        self._lists.begin(kind, now=now)
 
-        They are gone or new: ask the API server about each, and ``drop`` what it does not have.
+    def end_list(self, kind: str) -> None:
+        """Take it that the first list of the kind has been heard, also where it was empty."""
+        self._lists.end(kind)
+
+    def settle(self, *, now: float) -> tuple[Key, ...]:
+        """Return the keys that the last lists did not name: gone or new. Ask the API server about each.
+
+        They are returned again until ``drop`` or ``confirm`` says what became of them, or something is heard of them.
         """
-        lost: dict[str, Sequence[Key]] = {}
-        for kind, listing in self._listings.items():
-            if not listing.listing or now - listing.last < QUIET:
-                continue
-            if listing.ended:
-                lost[kind] = [key for key in self._known(kind) if key not in listing.seen]
-            listing.listing, listing.ended, listing.seen = False, True, set()
-        return lost
+        return self._lists.settle(self._known, now=now)
+
+    def doubts(self, key: Key) -> bool:
+        """Tell whether nothing was heard of a key since ``settle`` returned it."""
+        return self._lists.doubts(key)
+
+    def confirm(self, key: Key) -> None:
+        """Take it that an object in doubt is there."""
+        self._lists.confirm(key)
 
     def _known(self, kind: str) -> Iterable[Key]:
         if kind == SECRET:
@@ -186,10 +175,6 @@ class Mirror:
         if kind == NAMESPACE:
             return [Key(NAMESPACE, "", name) for name in self._labels]
         return [key for key in self._objects if key.kind == kind]
-
-    def end_list(self, kind: str) -> None:
-        """Take it that the first list of the kind has been heard, also where it was empty."""
-        self._listings[kind].ended = True
 
     # ------------------------------------------------------------------------------------------------- own writes
 
@@ -200,7 +185,7 @@ class Mirror:
             return set()
         slim = orjson.loads(entry.body)
         slim["status"] = status
-        mark = _mark(key.kind, slim)
+        mark = gist.mark(key.kind, slim)
         changed = mark != entry.mark
         entry.body, entry.mark = orjson.dumps(slim), mark
         self._parsed.pop(key, None)
@@ -266,7 +251,7 @@ class Mirror:
 
     def heard(self, kind: str) -> bool:
         """Tell whether the first list of that kind has been heard to its end."""
-        return self._listings[kind].ended
+        return self._lists.ended(kind)
 
     def uids(self, kind: str) -> frozenset[str]:
         """Return the uids of all objects of a kind of ours."""
@@ -276,53 +261,6 @@ class Mirror:
         """Return the uid of an object of ours, "" where it is not known."""
         entry = self._objects.get(key)
         return entry.uid if entry is not None else ""
-
-
-def references(namespace: str, spec: Mapping[str, Any]) -> tuple[Key, ...]:
-    """Return the keys of all stores and generators that an ExternalSecret's raw spec names."""
-    refs = [spec.get("secretStoreRef")]
-    generators = []
-    for item in (*(spec.get("data") or ()), *(spec.get("dataFrom") or ())):
-        source = item.get("sourceRef") or {}
-        refs.append(source.get("storeRef"))
-        generators.append(source.get("generatorRef"))
-    keys: dict[Key, None] = {}
-    for ref in refs:
-        if ref and ref.get("name"):
-            kind = ref.get("kind") or STORE
-            keys[Key(kind, "" if kind == CLUSTER_STORE else namespace, ref["name"])] = None
-    for ref in generators:
-        if ref and ref.get("name"):
-            keys[Key(ref.get("kind") or "", namespace, ref["name"])] = None
-    return tuple(keys)
-
-
-def target_of(metadata: Mapping[str, Any]) -> Target:
-    """Return the facts of a Secret's metadata."""
-    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
-    owner = next((ref for ref in metadata.get("ownerReferences") or () if ref.get("controller")), None)
-    controller = None
-    if owner is not None:
-        group = str(owner.get("apiVersion", "")).rpartition("/")[0]
-        controller = Controller(group, owner.get("kind", ""), owner.get("name", ""), owner.get("uid", ""))
-    return Target(
-        uid=metadata.get("uid", ""),
-        resource_version=metadata.get("resourceVersion", ""),
-        managed=labels.get(desired.LABEL_MANAGED) == "true",
-        data_hash=annotations.get(desired.ANNOTATION_HASH, ""),
-        created_by=labels.get(desired.LABEL_CREATED_BY, ""),
-        controller=controller,
-        deleting="deletionTimestamp" in metadata,
-    )
-
-
-def _mark(kind: str, slim: Mapping[str, Any]) -> int:
-    """Return the hash of what wakes: metadata and spec, and a store's readiness."""
-    parts = [slim["metadata"].get(name) for name in _WAKING]
-    if kind in (STORE, CLUSTER_STORE):
-        conditions = slim["status"].get("conditions") or ()
-        parts.append([[condition.get("type"), condition.get("status")] for condition in conditions])
-    return hash(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS))
 
 
 def _discard(index: dict[Any, set[Any]], place: Any, member: Any) -> None:

@@ -29,10 +29,7 @@ class KubeWorkloads:
 
     async def list(self, namespace: str) -> Sequence[Workload]:
         """Return all Deployments, StatefulSets and DaemonSets of the namespace."""
-        requests = [
-            self._api.send(Request("list", resource, namespace))
-            for resource in RESOURCES.values()
-        ]
+        requests = [self._api.send(Request("list", resource, namespace)) for resource in RESOURCES.values()]
         answers = await asyncio.gather(*requests)
         return [
             _workload(kind, item)

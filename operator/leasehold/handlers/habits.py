@@ -13,13 +13,17 @@ from typing import Any
 import aiohttp
 import kopf
 
+from leasehold.domain.ports import Clock
 from leasehold.handlers.ear import SECRETS
+from leasehold.handlers.watches import Watches
 
 UNUSED_FINALIZER = "leasehold.dev/kopf-unused"
 """kopf removes the finalizer of this name where it finds it, so it must be nobody's."""
 _NO_ITEMS = b'"items":null'
 METADATA_ONLY = frozenset({"secrets", "namespaces"})
 """Plurals of which only metadata is asked for: no Secret's data ever reaches the process by a watch."""
+LOGIN_EVERY = 5.0
+"""Least seconds between two logins of kopf's."""
 
 
 class NoDiff(kopf.DiffBaseStorage):
@@ -86,19 +90,33 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-def middleware(token: Callable[[], str]) -> aiohttp.ClientMiddlewareType:
-    """Return the middleware of kopf's session: a fresh token per request, metadata only where that suffices."""
+def middleware(token: Callable[[], str], watches: Watches) -> aiohttp.ClientMiddlewareType:
+    """Return the middleware of kopf's session: a fresh token per request, metadata only where that suffices, and
+    word of how lists and watches fare."""
 
     async def prepare(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         if held := token():
             request.headers["Authorization"] = f"Bearer {held}"
-        if request.method != "GET" or request.url.path.rsplit("/", 1)[-1] not in METADATA_ONLY:
+        if request.method != "GET":
             return await handler(request)
-        watch = "watch" in request.url.query
-        kind = "PartialObjectMetadata" + ("" if watch else "List")
-        request.headers["Accept"] = f"application/json;as={kind};g=meta.k8s.io;v=v1,application/json"
-        response = await handler(request)
-        return response if watch else await _with_items(response)
+        plural, query = request.url.path.rsplit("/", 1)[-1], request.url.query
+        watch = "watch" in query
+        bare = plural in METADATA_ONLY
+        if bare:
+            kind = "PartialObjectMetadata" + ("" if watch else "List")
+            request.headers["Accept"] = f"application/json;as={kind};g=meta.k8s.io;v=v1,application/json"
+        try:
+            response = await handler(request)
+        except Exception:
+            watches.failed(plural)
+            raise
+        if not response.ok:
+            watches.failed(plural)
+        elif watch:
+            watches.watching(plural)
+        elif "continue" not in query:
+            watches.listing(plural)
+        return await _with_items(response) if bare and not watch else response
 
     return prepare
 
@@ -112,10 +130,22 @@ async def _with_items(response: aiohttp.ClientResponse) -> aiohttp.ClientRespons
 
 
 def log_in(
-    registry: kopf.OperatorRegistry, *, server: str, namespace: str, session: Callable[[], aiohttp.ClientSession]
+    registry: kopf.OperatorRegistry,
+    *,
+    server: str,
+    namespace: str,
+    session: Callable[[], aiohttp.ClientSession],
+    clock: Clock,
 ) -> None:
-    """Give kopf a session of ours: no DNS name, no client library, no passwd entry is needed."""
+    """Give kopf a session of ours: no DNS name, no client library, no passwd entry is needed.
+
+    kopf logs in again at once after each 401, for ever: where the API server does not know us, we slow it down.
+    """
+    last = clock.monotonic() - LOGIN_EVERY
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.AiohttpSession:  # in the loop: a session belongs to it
+        nonlocal last
+        await clock.sleep(max(last + LOGIN_EVERY - clock.monotonic(), 0.0))
+        last = clock.monotonic()
         return kopf.AiohttpSession(server=server, default_namespace=namespace or None, aiohttp_session=session())

@@ -110,7 +110,9 @@ class Agenda:
             if slot is not None and slot.version == version and slot.due is not None and not slot.running:
                 self._enqueue(key, slot)
 
-    def _pop(self) -> Key | None:
+    def take_now(self) -> Key | None:
+        """Return the next key that is due and mark it as running; None where nothing is due."""
+        self._promote()
         for lane in Lane:
             queue = self._ready[lane]
             if queue:
@@ -125,8 +127,7 @@ class Agenda:
     async def take(self) -> Key:
         """Wait for the next key that is due, and mark it as running."""
         while True:
-            self._promote()
-            key = self._pop()
+            key = self.take_now()
             if key is not None:
                 return key
             waiter = asyncio.get_running_loop().create_future()
@@ -200,6 +201,11 @@ class Agenda:
                 return due
             heapq.heappop(self._heap)
         return None
+
+    def due(self, key: Key) -> float | None:
+        """Return when the key is looked at next, None where nothing is planned."""
+        slot = self._slots.get(key)
+        return slot.due if slot is not None else None
 
     def depths(self) -> dict[Lane, int]:
         """Return how many due keys wait per lane."""

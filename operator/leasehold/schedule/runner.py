@@ -54,18 +54,21 @@ class Runner:
 
     async def _work(self) -> None:
         while not self._stopping.is_set():
-            key = await self._agenda.take()
-            due: float | None = None
-            try:
-                due = await self._look(key)
-                self._failures.pop(key, None)
-            except DomainError as error:
-                due = self._back_off(key, error, retry_after=error.retry_after)
-            except Exception as error:  # noqa: BLE001  # a bug in one object must not stop the others
-                due = self._back_off(key, error, retry_after=None)
-            finally:
-                self._agenda.done(key, due)
-                self._quiet.set()
+            await self.look_at(await self._agenda.take())
+
+    async def look_at(self, key: Key) -> None:
+        """Look at a key that was taken from the agenda, and plan its next look."""
+        due: float | None = None
+        try:
+            due = await self._look(key)
+            self._failures.pop(key, None)
+        except DomainError as error:
+            due = self._back_off(key, error, retry_after=error.retry_after)
+        except Exception as error:  # noqa: BLE001  # a bug in one object must not stop the others
+            due = self._back_off(key, error, retry_after=None)
+        finally:
+            self._agenda.done(key, due)
+            self._quiet.set()
 
     def _back_off(self, key: Key, error: Exception, *, retry_after: float | None) -> float:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
