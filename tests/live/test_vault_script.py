@@ -72,8 +72,7 @@ def world(yard: Yard, control_plane: ControlPlane, postgres: Postgres, vault: Va
         )
         assert not done.returncode, done.stderr
         yield World(plane, own, postgres)
-    plane.api("DELETE", "/api/v1/namespaces/payments")
-    plane.api("DELETE", f"/api/v1/namespaces/{OPERATOR[0]}")
+    plane.kubectl.run("delete", "namespace", "payments", OPERATOR[0], "--wait")
 
 
 def test_the_reader_reads_its_own_secrets_and_no_others(world: World) -> None:
