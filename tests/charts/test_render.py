@@ -56,6 +56,7 @@ CASES: dict[str, Object] = {
             "metricRelabelings": [{"action": "labeldrop", "regex": "x"}],
         },
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
         "probes": {"address": ":9091", "liveness": {"periodSeconds": 20}},
         "resources": {"limits": {"memory": "1Gi"}},
         "terminationGracePeriodSeconds": 90,
