@@ -33,7 +33,7 @@ def test_defaults() -> None:
         "kubeconfig": "",
         "concurrent": 32,
         "backend_concurrency": 16,
-        "kube_concurrency": 32,
+        "kube_concurrency": 16,
         "store_requeue_interval": 300.0,
         "enable_flood_gate": True,
         "status_freshness": 300.0,

@@ -112,7 +112,7 @@ class Settings(BaseSettings):
     )
     enable_cluster_store_reconciler: bool = _scope(
         "true",
-        "Use ClusterSecretStores. Off, an ExternalSecret that names one fails and says so.",
+        "Use ClusterSecretStores. Off, an ExternalSecret that names one is left untouched.",
         chart="processClusterStore",
     )
     enable_secret_store_reconciler: bool = _scope(
@@ -132,7 +132,7 @@ class Settings(BaseSettings):
 
     concurrent: Count = _work("32", "Objects that are worked on at once.", chart="concurrent")
     backend_concurrency: Count = _work("16", "Requests to one backend address at once.", chart="backendConcurrency")
-    kube_concurrency: Count = _work("32", "Requests to the API server at once, watches aside.", chart="kubeConcurrency")
+    kube_concurrency: Count = _work("16", "Requests to the API server at once, watches aside.", chart="kubeConcurrency")
     store_requeue_interval: Span = _work(
         "5m",
         "How often a store is validated again, unless its spec.refreshInterval says otherwise.",

@@ -152,7 +152,10 @@ def test_late_is_failed_once_and_may_heal():
         60.0,
     )
     assert late.notices[0].warning
-    assert "Deployment shop/web: not complete 5m0s after it began: 1 of 1 pods new, 1 available, 1 old" in late.notices[0].message
+    assert (
+        "Deployment shop/web: not complete 5m0s after it began: 1 of 1 pods new, 1 available, 1 old"
+        in late.notices[0].message
+    )
     before = story.status
     worse = replace(web, status={**MOVING, "availableReplicas": 0})
     assert story.look(worse, after=400).status is before

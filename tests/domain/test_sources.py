@@ -97,7 +97,7 @@ def test_stores_are_named_once_and_generators_not_at_all():
     secret = external_secret(
         data=[item("a", "x"), item("b", "y"), item("c", "z", sourceRef={"storeRef": CLUSTER})], dataFrom=LEASED
     )
-    assert sources.stores(secret) == (("SecretStore", "vault"), ("ClusterSecretStore", "other"))
+    assert sources.stores(sources.entries(secret)) == (("SecretStore", "vault"), ("ClusterSecretStore", "other"))
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from leasehold.domain import desired, report, upkeep
 from leasehold.domain.facts import Target
 from leasehold.domain.lease import LeaseRecord, LeaseTerms, OldLease
 from leasehold.domain.reasons import ReadyReason, Why
+from leasehold.domain.sources import Entry
 from leasehold.domain.upkeep import Moment, Plan, Step
 
 ROLLING = frozenset({"Pending", "Progressing", "Failed"})
@@ -65,6 +66,8 @@ class Facts:
     """The list of Secrets has been heard: only then is an absent target a missing one."""
     record: LeaseRecord | None
     memo: Memo
+    entries: tuple[Entry, ...] = ()
+    """spec.data and spec.dataFrom, made plain."""
     leased: Mapping[str, str] = field(default_factory=dict)
     """Source id -> wanted hash, for every leased source whose store or generator is known."""
     terms: LeaseTerms = field(default_factory=LeaseTerms)

@@ -70,6 +70,10 @@ def entries(secret: ExternalSecret) -> tuple[Entry, ...]:
     """
     spec = secret.spec
     _refuse_repeated(secret)
+    if spec.target.manifest is not None:
+        raise _unsupported("a target other than a Secret", "spec.target.manifest")
+    if spec.sync_windows is not None:
+        raise _unsupported("syncWindows", "spec.syncWindows")
     found = [_from_map(secret, f"dataFrom[{index}]", item) for index, item in enumerate(spec.data_from)]
     for index, item in enumerate(spec.data):
         where = f"data[{index}]"
@@ -90,6 +94,13 @@ def _refuse_repeated(secret: ExternalSecret) -> None:
             path="spec.data",
             remedy="name each secretKey once (with deletionPolicy Retain)",
         )
+
+
+def _unsupported(what: str, path: str) -> Misconfigured:
+    """Return the refusal of a field that would be ignored otherwise: doing something else is worse than nothing."""
+    return Misconfigured(
+        f"{what} is not supported by this version", path=path, remedy="remove it, or use another controller class"
+    )
 
 
 def _from_map(secret: ExternalSecret, where: str, item: DataFrom) -> Entry:
@@ -134,9 +145,9 @@ def _store(secret: ExternalSecret, where: str, source: SourceRef | None) -> tupl
     return ref.kind.value, ref.name
 
 
-def stores(secret: ExternalSecret) -> tuple[tuple[str, str], ...]:
+def stores(found: tuple[Entry, ...]) -> tuple[tuple[str, str], ...]:
     """Return kind and name of each distinct store that the entries name, in order."""
-    return tuple(dict.fromkeys(entry.store for entry in entries(secret) if entry.generator is None))
+    return tuple(dict.fromkeys(entry.store for entry in found if entry.generator is None))
 
 
 def lease_sources(found: tuple[Entry, ...]) -> dict[str, str]:

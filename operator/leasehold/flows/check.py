@@ -8,6 +8,7 @@ from leasehold.api.parse import Invalid
 from leasehold.domain import access, report
 from leasehold.domain.errors import DomainError, Misconfigured
 from leasehold.domain.facts import Key
+from leasehold.domain.lease import spread
 from leasehold.domain.ports import Checker, Identity, Verdict
 from leasehold.domain.reasons import EventReason, StoreReason
 from leasehold.flows import look
@@ -42,6 +43,10 @@ async def check(house: House, key: Key) -> float | None:
         return None
     now = house.clock.now()
     uid = store.metadata.uid
+    if not house.memory.met(uid) and look.store_ready(store):
+        # we have just started, and the store was valid when we stopped: its turn comes within its interval
+        return now + spread(uid, interval)
+    started = house.clock.monotonic()
     try:
         verdict = await _validate(house, store)
     except DomainError as error:
@@ -49,7 +54,9 @@ async def check(house: House, key: Key) -> float | None:
         house.memory.update(uid, failures=failures)
         await _report(house, key, store, *_failed(error))
         wait = min(RETRY * 2.0 ** min(failures - 1, 5), SLOWEST, max(interval, RETRY))
+        house.signals.pass_ended(key, seconds=house.clock.monotonic() - started, result=type(error).__name__)
         return now + max(wait, error.retry_after or 0.0)
+    house.signals.pass_ended(key, seconds=house.clock.monotonic() - started, result="ok")
     house.memory.update(uid, failures=0)
     if verdict is Verdict.VALID:
         await _report(house, key, store, "True", StoreReason.VALID, VALIDATED)

@@ -46,7 +46,7 @@ async def fetch(house: House, facts: Facts, why: Why) -> Fetched:
         DomainError: some entry could not be had; nothing partial is returned.
     """
     secret = facts.secret
-    found = sources.entries(secret)
+    found = facts.entries or sources.entries(secret)
     places = {entry.id: look.place(house, secret, entry) for entry in found}
     answers: dict[str, Document | SecretMap] = {}
     leased = [entry for entry in found if entry.leased]
@@ -193,7 +193,7 @@ async def _leases(house: House, facts: Facts, leased: Sequence[tuple[Entry, Plac
         DomainError: a mint failed, or a lease cannot be vouched for.
         Staged: a new credential could not be published, so none is minted.
     """
-    ids = sources.lease_sources(sources.entries(facts.secret))
+    ids = sources.lease_sources(facts.entries or sources.entries(facts.secret))
     asked = {ids[entry.id]: (entry, place) for entry, place in reversed(leased)}
     wanted = {source: look.wanted_hash(entry, place) for source, (entry, place) in asked.items()}
     due = {source: _mint_due(house, facts, source, wanted[source], why) for source in asked}

@@ -71,6 +71,12 @@ class Memory:
         """Drop the memo of an object that is gone."""
         self._memos.pop(uid, None)
 
+    def met(self, uid: str) -> bool:
+        """Tell whether the object was looked at before in this process, and note that it is now."""
+        known = uid in self._memos
+        self._memos.setdefault(uid, Memo())
+        return known
+
     def named(self, key: Key, uid: str) -> bool:
         """Note who bears a name now; tell whether an earlier object of that name may have left something behind."""
         if self._uids.setdefault(key, uid) != uid:

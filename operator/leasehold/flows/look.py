@@ -35,8 +35,8 @@ class Place:
     identity: Identity
 
 
-def facts(house: House, secret: ExternalSecret) -> Facts:
-    """Return what is known of the object.
+def facts(house: House, secret: ExternalSecret, found: tuple[Entry, ...] | None = None) -> Facts:
+    """Return what is known of the object; ``found`` are its entries, where the caller has them.
 
     Raises:
         Misconfigured: the spec cannot be followed (an invalid duration, no source).
@@ -44,13 +44,15 @@ def facts(house: House, secret: ExternalSecret) -> Facts:
     namespace, uid = secret.metadata.namespace or "", secret.metadata.uid
     record = _caught_up(house, secret)
     check_durations(secret)
+    found = sources.entries(secret) if found is None else found
     return Facts(
         secret=secret,
+        entries=found,
         target=house.view.target(namespace, desired.target_name(secret)),
         targets_heard=house.view.heard("Secret"),
         record=record,
         memo=house.memory.get(uid),
-        leased=_leased(house, secret, record),
+        leased=_leased(house, secret, record, found),
         terms=terms(house, secret),
         published=report.published(secret, record, house.fingerprint_key),
         rolled_out=secret.spec.rollout is None
@@ -120,10 +122,11 @@ def _caught_up(house: House, secret: ExternalSecret) -> LeaseRecord | None:
     return record
 
 
-def _leased(house: House, secret: ExternalSecret, record: LeaseRecord | None) -> dict[str, str]:
+def _leased(
+    house: House, secret: ExternalSecret, record: LeaseRecord | None, found: tuple[Entry, ...]
+) -> dict[str, str]:
     """Return the wanted hash of each leased source whose store or generator is known right now."""
     held = record.sources if record is not None else {}
-    found = sources.entries(secret)
     ids = sources.lease_sources(found)
     wanted = {}
     for entry in found:

@@ -14,6 +14,7 @@ from leasehold.domain.facts import Key
 from leasehold.domain.lease import LeaseRecord
 from leasehold.domain.reasons import EventReason, Why
 from leasehold.domain.report import Outcome, Stage
+from leasehold.domain.sources import Entry
 from leasehold.domain.upkeep import Step
 from leasehold.domain.values import SecretMap, fingerprint_each
 from leasehold.flows import fetch, holding, leasing, look, minting, publish, release, rollout
@@ -44,11 +45,12 @@ async def sync(house: House, key: Key) -> float | None:
         return await release.gone(house, key)
     if house.memory.named(key, secret.metadata.uid):
         await release.forerunners(house, key, secret.metadata.uid)
-    if secret.metadata.deletion_timestamp is not None or not _ours(house, secret):
+    found = _entries(secret)
+    if secret.metadata.deletion_timestamp is not None or not _ours(house, secret, found):
         return None
     started = house.clock.monotonic()
     try:
-        facts = look.facts(house, secret)
+        facts = look.facts(house, secret, found)
     except DomainError as error:
         return await _fail(house, secret, Staged(Stage.FETCH, error), why=None)
     now = house.clock.now()
@@ -82,20 +84,24 @@ async def _pass(house: House, facts: Facts, verdict: Verdict) -> tuple[float | N
         return house.clock.now() + holding.backoff(error, failures, facts.secret.metadata.uid), None
 
 
-def _ours(house: House, secret: ExternalSecret) -> bool:
-    """Tell whether some store of the object is ours to serve: objects of another class are not touched at all."""
+def _entries(secret: ExternalSecret) -> tuple[Entry, ...] | None:
+    """Return the entries, None where they cannot be followed: a mistake that the look will report."""
     try:
-        named = sources.stores(secret)
+        return sources.entries(secret)
     except Misconfigured:
-        return True  # a mistake that nobody else will report
+        return None
+
+
+def _ours(house: House, secret: ExternalSecret, found: tuple[Entry, ...] | None) -> bool:
+    """Tell whether all stores of the object are ours to serve: objects of another class are not touched at all."""
     namespace = secret.metadata.namespace or ""
-    for kind, name in named:
+    for kind, name in sources.stores(found or ()):
         if kind == look.CLUSTER_STORE and not house.rules.cluster_stores:
             return False
         store = house.view.store(kind, namespace, name)
         if store is not None and not access.of_class(store.spec.controller, house.rules.controller_class):
             return False
-    for kind, name in (entry.generator for entry in sources.entries(secret) if entry.generator is not None):
+    for kind, name in (entry.generator for entry in found or () if entry.generator is not None):
         generator = house.view.generator(kind, namespace, name)
         if generator is not None and not access.of_class(generator.spec.controller, house.rules.controller_class):
             return False
@@ -120,7 +126,7 @@ async def _act(house: House, facts: Facts, verdict: Verdict) -> Result:
 
 async def _fetch(house: House, facts: Facts, why: Why) -> Result:
     secret = facts.secret
-    if _store_unchecked(house, secret):
+    if _store_unchecked(house, facts):
         return Result(again=house.clock.now() + UNCHECKED)
     fetched = await fetch.fetch(house, facts, why)
     done = await publish.publish(house, facts, fetched.values, why)
@@ -133,10 +139,10 @@ async def _fetch(house: House, facts: Facts, why: Why) -> Result:
     return Result(outcome=done.outcome, rollout=changed)
 
 
-def _store_unchecked(house: House, secret: ExternalSecret) -> bool:
+def _store_unchecked(house: House, facts: Facts) -> bool:
     """Tell whether some store exists and waits for its first check: nothing is wrong yet, nothing is reported."""
-    namespace = secret.metadata.namespace or ""
-    named = [house.view.store(kind, namespace, name) for kind, name in sources.stores(secret)]
+    namespace = facts.secret.metadata.namespace or ""
+    named = [house.view.store(kind, namespace, name) for kind, name in sources.stores(facts.entries)]
     return house.rules.flood_gate and any(store is not None and look.store_ready(store) is None for store in named)
 
 
