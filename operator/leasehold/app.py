@@ -31,7 +31,7 @@ from leasehold.schedule.agenda import Agenda
 from leasehold.schedule.clock import SystemClock
 from leasehold.schedule.runner import Runner
 from leasehold.settings import Settings
-from leasehold.telemetry import correlation, log
+from leasehold.telemetry import correlation
 from leasehold.telemetry.lag import LoopLag
 from leasehold.telemetry.metrics import Metrics
 from leasehold.telemetry.server import Check, Server
@@ -47,7 +47,6 @@ _log = structlog.get_logger(__name__)
 
 def run(settings: Settings) -> int:
     """Run the operator until SIGTERM or SIGINT; return the exit code."""
-    log.configure(level=settings.loglevel, form=settings.log_format)
     return asyncio.run(_main(settings))
 
 
@@ -98,12 +97,15 @@ class Operator:
         self._failed = False
         self._kopf: asyncio.Task[None] | None = None
         self._problem = "the first lists are not heard yet"
-        self._server = Server(
+        self._server = self._make_server()
+
+    def _make_server(self) -> Server:
+        return Server(
             self._metrics,
             live=[Check("loop", self._lag.problem)],
             ready=[Check("lists", lambda: self._problem), Check("watches", self._watches.problem)],
-            metrics_addr=settings.metrics_addr,
-            live_addr=settings.live_addr,
+            metrics_addr=self._settings.metrics_addr,
+            live_addr=self._settings.live_addr,
         )
 
     def _make_registry(self) -> Registry:
