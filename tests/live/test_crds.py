@@ -371,7 +371,7 @@ def test_shows_columns_by_short_name(server: Server) -> None:
     ]  # fmt: skip
     cells = row.split()
     assert cells[:6] == ["every-field", "ClusterSecretStore", "vault", "15m0s", "SecretSynced", "True"]
-    assert cells[-3:] == ["2026-08-08T11:00:00Z", "2026-08-08T10:40:00Z", "Waiting"]
+    assert cells[-3:] == ["2026-08-08T11:00:00Z", "2026-08-08T10:40:00Z", "Pending"]
     server.wire.ask("DELETE", f"{path}/{sample['metadata']['name']}")
 
 
