@@ -249,9 +249,6 @@ def _follow(facts: Facts, now: float) -> Verdict | None:
     return Verdict(Act.FOLLOW) if now >= facts.memo.follow_at else None
 
 
-# --------------------------------------------------------------------------------------------------------------- due
-
-
 def next_due(facts: Facts, *, now: float) -> float | None:
     """Return the earliest time at which some check may hit without an event, None for never."""
     dues: list[float] = []
