@@ -15,6 +15,8 @@ from leasehold.schedule.agenda import Agenda
 
 FIRST_BACKOFF = 1.0
 LAST_BACKOFF = 120.0
+MOST_AT_ONCE = 100
+"""Looks that a key may have one after the other without rest: a pass with many steps takes some, a bug takes all."""
 _log = structlog.get_logger(__name__)
 
 
@@ -27,6 +29,7 @@ class Runner:
         """Take the agenda, the look (returns when the next one is due), and how many may run at once."""
         self._agenda, self._look, self._workers, self._clock = agenda, look, workers, clock
         self._failures: dict[Key, int] = {}
+        self._restless: dict[Key, int] = {}
         self._stopping = asyncio.Event()
         self._quiet = asyncio.Event()
 
@@ -53,14 +56,19 @@ class Runner:
         return self._agenda.running
 
     async def _work(self) -> None:
-        while not self._stopping.is_set():
-            await self.look_at(await self._agenda.take())
+        while True:
+            key = await self._agenda.take()
+            if self._stopping.is_set():  # it became due while we drain: the next life looks at it
+                self._agenda.done(key, None)
+                self._quiet.set()
+                return
+            await self.look_at(key)
 
     async def look_at(self, key: Key) -> None:
         """Look at a key that was taken from the agenda, and plan its next look."""
         due: float | None = None
         try:
-            due = await self._look(key)
+            due = self._rested(key, await self._look(key))
             self._failures.pop(key, None)
         except DomainError as error:
             due = self._back_off(key, error, retry_after=error.retry_after)
@@ -79,3 +87,16 @@ class Runner:
         else:
             _log.error("pass_crashed", object=str(key), retry_in=round(wait, 1), exc_info=error)
         return self._clock.now() + wait
+
+    def _rested(self, key: Key, due: float | None) -> float | None:
+        """Return the due time, later where the key has asked for the next look at once too many times in a row."""
+        now = self._clock.now()
+        if due is None or due > now:
+            self._restless.pop(key, None)
+            return due
+        times = self._restless[key] = self._restless.get(key, 0) + 1
+        if times < MOST_AT_ONCE:
+            return due
+        wait = min(FIRST_BACKOFF * 2.0 ** min(times - MOST_AT_ONCE, 10), LAST_BACKOFF)
+        _log.error("pass_restless", object=str(key), times=times, retry_in=wait)
+        return now + wait
