@@ -13,9 +13,10 @@ from pathlib import Path
 from e2e.narration import Failed, Narrator
 from e2e.stage import NAMESPACE, Stage
 from e2e.steps import STEPS, Story
-from testbed import node
+from testbed import build, node
 from testbed.errors import BedError
 from testbed.processes import Yard
+from testbed.progress import Console
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.node == "real" and (reason := node.why_not()):
         narrator.say(f"no real node here: {reason}")
         return 2
+    build.build(Console(), on_demand=("kubelet",) if given.node == "real" else ())
     folder = Path(tempfile.mkdtemp(prefix="leasehold-demo-"))
     yard = Yard(folder, attached=not given.keep)
     try:
