@@ -1,228 +1,214 @@
-"""What the steps act on: a cluster, Vault, PostgreSQL, the operator, and the witness who sees what they do.
+"""The stage of the demo: real servers, Vault set up by the documented script, the operator under its own account."""
 
-The stage is set here as an administrator would set it up: CRDs, the chart's rights, Vault's roles. The operator gets a
-token of its own ServiceAccount and nothing more. What is to be seen is in `steps`.
-"""
+from __future__ import annotations
 
-import secrets
+import base64
+import os
+import subprocess
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from e2e import expectations
-from e2e.drivers import Cluster
-from e2e.expectations import NotYet
-from e2e.logins import Client, Credential
-from e2e.narration import Narrator, show
-from e2e.witness import Witness
-from leasehold.domain.values import SecretBytes
-from leasehold.providers.vault import policy
-from testbed.operator import Operator
-from testbed.postgres import Postgres
+import psycopg
+import yaml
+
+from e2e.narration import Failed, Narrator
+from testbed import binaries, images
+from testbed.controlplane import ControlPlane
+from testbed.node import Node
+from testbed.operator import ACCOUNT, ROOT, Operator
+from testbed.operator import NAMESPACE as SYSTEM
+from testbed.pods import Kwok
+from testbed.postgres import ADMIN, Postgres
 from testbed.processes import Yard
-from testbed.vault import Vault
+from testbed.vault import REVIEWER, Vault
+from testbed.wire import Wire
 
-T = TypeVar("T")
-ROOT = Path(__file__).resolve().parent.parent
-QUICKSTART = "docs/examples/quickstart"
 NAMESPACE = "payments"
-ADDRESS = "http://127.0.0.1:8200"
-"""Vault's address in the quickstart: all that is replaced in it."""
-CREDS = "database/creds/payments"
-LEASE_TTL = 20
-"""Seconds that a database user lives unless its lease is renewed."""
-MAX_TTL = 68
-"""Seconds that it lives at the latest. The fourth renewal, after some 51 s, is the first that is cut short by it: so
-whoever renews learns of it with 15 s left, enough for a rollout and the grace of the quickstart."""
-REFRESH = 10.0
-"""The refreshInterval of the quickstart's static values, in seconds."""
-GRACE = 10.0
-"""The gracePeriod of the quickstart's leased credential, in seconds."""
-
-
-@dataclass(slots=True)
-class Notes:
-    """What steps tell those after them."""
-
-    first: Credential | None = None
-    """The first leased user."""
-    minted_at: float = 0.0
-    """Monotonic time at which the Secret with it was seen."""
-    last: Credential | None = None
-    """The one that the Secret holds now."""
-    values: list[SecretBytes] = field(default_factory=list)
-    """Every secret value of the run, to look for where none may be."""
+EXAMPLES = ROOT / "docs" / "examples"
+SERVER = "http://127.0.0.1:8200"
+"""The address in the examples; ours takes its place."""
+TTL, MAX_TTL = 20, 60
+"""Seconds of a lease and of its longest life: short, so that a person can watch."""
+TICK = 0.05
+T = TypeVar("T")
 
 
 class Stage:
-    """The whole set of one run, in one folder."""
+    """Everything that the steps act upon."""
 
-    def __init__(self, yard: Yard, cluster: Cluster, narrator: Narrator) -> None:
-        """Make everything, start nothing."""
-        self.yard, self.cluster, self.narrator = yard, cluster, narrator
-        self.plane = cluster.plane
-        self.vault = Vault(yard)
+    def __init__(self, yard: Yard, narrator: Narrator, *, node: str = "kwok") -> None:
+        """Take the run folder, who tells, and what makes pods run (kwok | real)."""
+        self.yard, self.narrator, self._kind = yard, narrator, node
+        self.plane = ControlPlane(yard)
+        self.pods = Kwok(yard, self.plane)
         self.postgres = Postgres(yard)
+        self.vault = Vault(yard, storage="memory")
         self.operator = Operator(yard, self.plane)
-        self.witness = Witness(self.plane, NAMESPACE)
-        self.client = Client(self.witness, self.postgres.port.number, secret="database", app="payments")
-        self.notes = Notes()
+        self.node: Node | None = None
 
-    # ------------------------------------------------------------------------------------------------------- the set
+    # -------------------------------------------------------------------------------------------------------- setting
 
     def start(self) -> None:
-        """Start servers and operator, install what both need. Raises BedError when something does not start."""
-        tell = self.narrator.seen
-        for what, start in (
-            (lambda: f"Vault at {self.vault.url}, unsealed", self.vault.start),
-            (lambda: f"PostgreSQL at 127.0.0.1:{self.postgres.port}", self.postgres.start),
-            (lambda: f"Kubernetes at {self.plane.url}; pods run by {self.cluster.runs}", self._start_cluster),
-        ):
-            began = time.monotonic()
-            start()
-            tell(what(), show(time.monotonic() - began))
-        began = time.monotonic()
+        """Start the servers and the operator."""
+        tell = self.narrator.fact
+        self.plane.start()
+        version = self._wire.ask("GET", "/version").body.get("gitVersion", "")
+        tell(f"kube-apiserver {version} at {self.plane.url}")
+        self.pods.start()
+        self.postgres.start()
+        tell(f"PostgreSQL at 127.0.0.1:{self.postgres.port}")
+        self.vault.start()
+        tell(f"Vault at {self.vault.url}")
+        if self._kind == "real":
+            self._start_node()
         self.operator.install()
+        tell(f"CRDs and the chart's RBAC for ServiceAccount {SYSTEM}/{ACCOUNT}; the operator has no other right")
+        self._set_vault_up()
         tell(
-            "CRDs, the ServiceAccount leasehold-system/leasehold and the chart's RBAC",
-            show(time.monotonic() - began),
+            "Vault set up by docs/examples/vault.sh: Kubernetes logins, KV, a database role with leases of"
+            f" {TTL} s and at most {MAX_TTL} s"
         )
-        self._set_up_vault()
-        tell(f"Vault: Kubernetes logins, KV at secret/, {CREDS} with TTL {LEASE_TTL} s and max TTL {MAX_TTL} s")
-        began = time.monotonic()
+        self.operator.settings |= {
+            "LEASEHOLD_VAULT_OPERATOR_ROLE": "leasehold",
+            "LEASEHOLD_VAULT_OPERATOR_AUDIENCE": "vault",
+        }
         self.operator.start()
-        tell("the operator runs as a process, under its own ServiceAccount's token", show(time.monotonic() - began))
-        self._prove_rights()
-        self.witness.start()
+        tell(f"operator ready (pid {self.operator.process.pid}), log {self.operator.process.log}")
 
-    def stop(self) -> None:
-        """End the client and the witness, then the cluster where it is not the yard's."""
-        self.client.stop()
-        self.witness.stop()
-        self.cluster.stop()
+    def _start_node(self) -> None:
+        self.node = Node(self.yard, self.plane, self.pods.scheduler, reach=(self.postgres.port.number,))
+        self.node.start()
+        self.narrator.fact("a real kubelet and containerd run the pods")
 
-    def _start_cluster(self) -> None:
-        self.cluster.start(reach=(self.vault.port.number, self.postgres.port.number))
-
-    def _set_up_vault(self) -> None:
-        """Write what docs/examples/vault.sh writes, over the API."""
-        vault = self.vault
-        vault.configure_kubernetes_auth(self.plane)
-        vault.configure_database(self.postgres)
-        vault.database_role("payments", default_ttl=f"{LEASE_TTL}s", max_ttl=f"{MAX_TTL}s")
-        vault.write_policy("payments", policy.tenant_policy(reads=["secret/data/payments/*"]))
-        vault.write_policy("payments-database", policy.tenant_policy(mints=[CREDS]))
-        who: dict[str, object] = {
-            "accounts": ["payments"],
-            "namespaces": [NAMESPACE],
-            "audience": "vault",
-            "token_no_default_policy": True,
+    def _set_vault_up(self) -> None:
+        # The script is the one that the documentation gives to users; only addresses and times are ours.
+        self.vault.disable("secret", at="secret")
+        self.vault.configure_kubernetes_auth(self.plane, mount="unused")  # makes the reviewer's account
+        authority = self.yard.folder / "ca.pem"
+        authority.write_text(self.plane.ca_pem, encoding="utf-8")
+        reviewer = self.plane.service_account_token("kube-system", REVIEWER, seconds=86_400)
+        environ = {
+            "PATH": f"{binaries.find('vault').parent}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(self.yard.folder),
+            "VAULT_ADDR": self.vault.url,
+            "VAULT_TOKEN": self.vault.root_token,
+            "OPERATOR_NAMESPACE": SYSTEM,
+            "OPERATOR_ACCOUNT": ACCOUNT,
+            "KUBERNETES_HOST": self.plane.url,
+            "KUBERNETES_CONFIG": (
+                f"kubernetes_ca_cert=@{authority} token_reviewer_jwt={reviewer} disable_local_ca_jwt=true"
+            ),
+            "POSTGRES_HOST": f"127.0.0.1:{self.postgres.port}",
+            "POSTGRES_USER": ADMIN,
+            "POSTGRES_PASSWORD": self.postgres.admin_password,
+            "LEASE_TTL": f"{TTL}s",
+            "LEASE_MAX_TTL": f"{MAX_TTL}s",
         }
-        vault.kubernetes_role("payments", policies=["payments"], token_ttl="20m", **who)  # type: ignore[arg-type]
-        owner = {"token_type": "service", "token_period": "24h"}
-        vault.kubernetes_role("payments-database", policies=["payments-database"], **owner, **who)  # type: ignore[arg-type]
-        self.operator.trust(vault)
+        script = ["sh", str(EXAMPLES / "vault.sh")]
+        done = subprocess.run(script, env=environ, capture_output=True, text=True, check=False, cwd=self.yard.folder)
+        if done.returncode:
+            raise Failed("docs/examples/vault.sh sets Vault up", done.stderr.strip()[-200:])
 
-    def _prove_rights(self) -> None:
-        """Ask the API server what the operator may do: it is no administrator."""
-        answers = {
-            words: self.plane.kubectl.run("auth", "can-i", *words, f"--as={self.operator.user}", "--quiet=false")
-            for words in (("list", "externalsecrets.external-secrets.io", "-A"),)
-        }
-        yes = all(answer.strip() == "yes" for answer in answers.values())
-        self.require(f"{self.operator.user} may list ExternalSecrets", yes, "it may not")
-        refused = [words for words in _FORBIDDEN if self._may(*words)]
-        self.require(
-            "it is no administrator: no Pods, no Roles, no Nodes, no write to ExternalSecrets",
-            not refused,
-            f"it may {', '.join(' '.join(words) for words in refused)}",
+    def apply(self, *names: str) -> None:
+        """Apply example files, as `kubectl apply -f` does, with the address of our Vault."""
+        text = "\n---\n".join((EXAMPLES / "quickstart" / name).read_text(encoding="utf-8") for name in names)
+        text = text.replace(SERVER, self.vault.url)
+        if self._kind == "real":
+            text = self._on_the_node(text)
+        self.plane.kubectl.run("apply", "-f", "-", text=text)
+
+    def _on_the_node(self, text: str) -> str:
+        """Return manifests whose pods go to the real node, with an image that is there."""
+        documents = [document for document in yaml.safe_load_all(text) if document]
+        for document in documents:
+            if document["kind"] == "Deployment":
+                pod = document["spec"]["template"]["spec"]
+                document["spec"]["template"]["spec"] = Node.place(pod)
+        return yaml.safe_dump_all(documents).replace("busybox:1.37", images.BUSYBOX)
+
+    # --------------------------------------------------------------------------------------------------------- looking
+
+    def get(self, path: str) -> Any | None:
+        """Return an object by its API path, None where it is not there."""
+        answer = self._wire.ask("GET", path)
+        return answer.body if answer.status == 200 else None
+
+    def external_secret(self, name: str) -> Any:
+        """Return an ExternalSecret of the demo's namespace."""
+        return self.get(f"/apis/external-secrets.io/v1/namespaces/{NAMESPACE}/externalsecrets/{name}") or {}
+
+    def secret(self, name: str) -> dict[str, str] | None:
+        """Return the data of a Secret, decoded; never shown to anybody."""
+        body = self.get(f"/api/v1/namespaces/{NAMESPACE}/secrets/{name}")
+        if body is None:
+            return None
+        return {key: base64.b64decode(value).decode() for key, value in (body.get("data") or {}).items()}
+
+    def deployment(self, name: str) -> Any:
+        """Return a Deployment."""
+        return self.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{name}") or {}
+
+    def running_pods(self, app: str) -> list[Any]:
+        """Return the pods of a Deployment that run and are not on their way out."""
+        listed = self._wire.call("GET", f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app%3D{app}")["items"]
+        return [
+            pod
+            for pod in listed
+            if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+        ]
+
+    @property
+    def _wire(self) -> Wire:
+        return Wire(
+            self.plane.url, ca_pem=self.plane.ca_pem, headers={"Authorization": f"Bearer {self.plane.admin_token}"}
         )
 
-    def _may(self, *words: str) -> bool:
-        verb, group, resource = words
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SubjectAccessReview",
-            "spec": {
-                "user": self.operator.user,
-                "resourceAttributes": {"verb": verb, "group": group, "resource": resource, "namespace": NAMESPACE},
-            },
-        }
-        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-        return bool(self.plane.api("POST", path, review)["status"]["allowed"])
+    def change(self, method: str, path: str, body: object = None) -> Any:
+        """Change something by hand, as the cluster's administrator."""
+        return self._wire.call(method, path, body)
 
-    # ------------------------------------------------------------------------------------------------------ judgement
+    def log_in(self, user: str, password: str) -> str:
+        """Log in to PostgreSQL and return what it calls us; raises psycopg.Error where it refuses."""
+        with psycopg.connect(
+            host="127.0.0.1",
+            port=self.postgres.port.number,
+            dbname="postgres",
+            user=user,
+            password=password,
+            connect_timeout=5,
+        ) as connection:
+            row = connection.execute("select current_user").fetchone()
+        return str(row[0]) if row else ""
 
-    def until(self, expected: str, look: Callable[[], T], *, within: float) -> T:
-        """Look until it is seen; see expectations.until. The death of the operator ends the wait."""
-        return expectations.until(expected, look, within=within, alive=self._dead)
-
-    def require(self, expected: str, is_so: object, seen: str, *, took: str = "") -> None:
-        """Say that something is so, or raise Unmet with what was seen instead."""
-        if not is_so:
-            expectations.fail(expected, seen)
-        self.narrator.seen(expected, took)
-
-    def _dead(self) -> str:
-        return "" if self.operator.process.alive else "the operator has ended"
-
-    # --------------------------------------------------------------------------------------------------------- hands
-
-    def apply(self, name: str, *, place: str = QUICKSTART) -> None:
-        """Apply one file of the quickstart as a user would, with this Vault's address; `place` is another folder."""
-        text = (ROOT / place / name).read_text(encoding="utf-8")
-        dressed = self.cluster.dress(text.replace(ADDRESS, self.vault.url))
-        self.narrator.command(f"kubectl apply -f {place}/{name}")
-        self.plane.kubectl.run("apply", "-f", "-", text=dressed)
-
-    def kubectl(self, words: str, *, shown: Callable[[str], str] = str) -> str:
-        """Run a kubectl command, show it with its output (or what `shown` leaves of it), and return all of it."""
-        output = self.plane.kubectl.run(*words.split())
-        self.narrator.command(f"kubectl {words}", shown(output))
-        return output
-
-    def put(self, feature: str, greeting: SecretBytes) -> None:
-        """Write the static values into Vault's KV."""
-        self.notes.values.append(greeting)
-        values = {"feature": feature, "greeting": greeting.reveal().decode()}
-        self.narrator.command(f"vault kv put -mount=secret payments/settings feature={feature} greeting=••••••")
-        self.vault.api("POST", "secret/data/payments/settings", {"data": values})
-
-    def invent(self) -> SecretBytes:
-        """Return a value that is nowhere else, so that it can be looked for."""
-        return SecretBytes(f"good morning {secrets.token_hex(6)}")
-
-    def leases(self) -> list[str]:
-        """Return the ids of the live leases of the database role, as Vault lists them."""
-        answer = self.vault.ask("LIST", f"sys/leases/lookup/{CREDS}")
-        return [f"{CREDS}/{key}" for key in answer.body["data"]["keys"]] if answer.status == 200 else []
+    def refuses(self, user: str, password: str) -> bool:
+        """Tell whether PostgreSQL refuses the login."""
+        try:
+            self.log_in(user, password)
+        except psycopg.Error:
+            return True
+        return False
 
     def valid_until(self, user: str) -> str:
-        """Return until when PostgreSQL lets a user in (HH:MM:SS, UTC), empty where there is no such user."""
+        """Return until when PostgreSQL lets a user in (hh:mm:ss), "" where there is no such user."""
         rows = self.postgres.query(
-            "SELECT to_char(rolvaliduntil AT TIME ZONE 'UTC', 'HH24:MI:SS') FROM pg_roles"
-            f" WHERE rolname = '{user.replace(chr(39), '')}'"
+            f"SELECT to_char(rolvaliduntil, 'HH24:MI:SS') FROM pg_roles WHERE rolname = '{user}'"
         )
         return rows[0][0] if rows else ""
 
-    def collect(self, values: Iterable[SecretBytes]) -> None:
-        """Note secret values, to be looked for later where none may be."""
-        self.notes.values.extend(values)
+    def wait(self, what: str, look: Callable[[], T | None], *, patience: float = 30.0) -> tuple[T, float]:
+        """Look until there is something to see; return it and the seconds that it took. Raises Failed."""
+        started = time.monotonic()
+        while time.monotonic() - started < patience:
+            seen = look()
+            if seen:
+                return seen, time.monotonic() - started
+            time.sleep(TICK)
+        raise Failed(what, f"not after {patience:.0f} s")
 
-    def body(self, resource: str, name: str) -> dict[str, object]:
-        """Return an object as last seen. Raises NotYet when it is not there."""
-        found = self.witness.last(resource, name)
-        if found is None:
-            raise NotYet(f"no {resource} {name} in namespace {NAMESPACE}")
-        return dict(found.body)
-
-
-_FORBIDDEN = (
-    ("list", "", "pods"),
-    ("create", "rbac.authorization.k8s.io", "clusterroles"),
-    ("list", "", "nodes"),
-    ("update", "external-secrets.io", "externalsecrets"),
-    ("impersonate", "", "users"),
-)
+    def log_tail(self) -> tuple[str, Path]:
+        """Return the last lines of the operator's log, and where it is."""
+        log = self.operator.process.log
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+        return "\n".join(lines[-12:]), log

@@ -140,7 +140,9 @@ def rotation(story: Story) -> None:
     _, seconds = stage.wait(
         "the old user is gone", lambda: stage.refuses(first["username"], first["password"]), patience=40
     )
-    story.seen(f"the old user is gone {seconds:.1f} s after the rollout (gracePeriod 10 s)")
+    story.seen(
+        f"the old user is gone {seconds:.1f} s after the rollout (gracePeriod 10 s, or the end of its longest life)"
+    )
 
 
 def nobody_noticed(story: Story) -> None:
