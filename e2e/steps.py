@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ def lease_to_secret(story: Story) -> None:
     status = stage.external_secret("database").get("status", {})
     stage.narrator.fact(f"status says: expires {status.get('expires')}, renews {status.get('renews')}")
     for name in ("payments", "dashboard"):
-        stage.wait(f"Deployment {name} runs", lambda name=name: available(stage.deployment(name)))
+        stage.wait(f"Deployment {name} runs", functools.partial(runs, stage, name))
     story.clients = Clients(stage, "payments", "database")
     story.clients.start()
     stage.narrator.fact("from now on clients log in 20 times a second: readers of the Secret, and the pods of payments")
@@ -200,6 +201,11 @@ def expect(so: object, what: str, seen: str) -> None:
     """Raise Failed unless it is so."""
     if not so:
         raise Failed(what, seen)
+
+
+def runs(stage: Stage, name: str) -> bool:
+    """Tell whether a Deployment is there with all its replicas."""
+    return available(stage.deployment(name))
 
 
 def available(deployment: Any) -> bool:
