@@ -269,6 +269,7 @@ class Operator:
             self.stop()
 
     def _session(self) -> aiohttp.ClientSession:
+        self._access.renew()
         connector = aiohttp.TCPConnector(limit=0, ssl=self._access.tls or True)
         prepare = habits.middleware(lambda: self._access.token().reveal().decode(), self._watches)
         return aiohttp.ClientSession(connector=connector, middlewares=[prepare])

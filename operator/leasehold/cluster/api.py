@@ -1,13 +1,14 @@
 """A thin Kubernetes client on aiohttp and orjson: one connection pool, time-outs, and errors by consequence.
 
-Only what the server has not acted upon is sent again by itself: reads, and anything that it turned away with 429 or
-503 and a Retry-After. Everything else is a matter of the next pass.
+Only what the server has not acted upon is sent again by itself: reads, and anything that it turned away with 429, or
+with a Retry-After, or for our token. Everything else is a matter of the next pass.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -124,13 +125,19 @@ class KubeApi:
             Missing: 404. Conflict: 409. Misconfigured: 400, 413, 422 and other refusals.
             Unavailable: 429, 5xx, time-out, no connection.
         """
-        for attempt in range(1, TRIES + 1):
+        refused = False
+        for attempt in itertools.count(1):
             try:
                 return await self._once(request)
+            except Unknown:
+                if refused:
+                    raise
+                refused = True
+                self.access.renew()  # the token was replaced a moment ago, or ends now
             except Unavailable as error:
                 wait = error.retry_after if error.retry_after is not None else 0.2 * attempt
                 again = isinstance(error, TurnedAway) or request.verb in ("get", "list")
-                if not again or attempt == TRIES or wait > LONGEST_WAIT:
+                if not again or attempt >= TRIES or wait > LONGEST_WAIT:
                     raise
                 await self._clock.sleep(wait)
         raise AssertionError  # the loop returns or raises
@@ -151,9 +158,15 @@ class KubeApi:
         finally:
             seconds = self._clock.monotonic() - started
             self._observe(verb=request.verb, resource=request.label, code=code, seconds=seconds)
-        if answer.status < 300:
+        if answer.status >= 300:
+            told = _status(raw)
+            raise translate(request, answer.status, told, _retry_after(answer.headers, told))
+        try:
             return orjson.loads(raw) if raw else {}
-        raise translate(request, answer.status, _status(raw), _retry_after(answer.headers))
+        except ValueError:
+            problem = "something answers in the place of the API server"
+        # raised outside the handler: its error would keep the answer alive
+        raise Unavailable(problem, path=request.where, remedy="check the address and what is in between")
 
     def _open(self, request: Request) -> aiohttp.client._RequestContextManager:
         headers = {"Accept": request.accept, "User-Agent": "leasehold"}
@@ -187,27 +200,54 @@ class TurnedAway(Unavailable):
     """The server did not act: the very same request may be sent again."""
 
 
+class Unknown(Denied):
+    """The server does not know our token (401): it did not act either."""
+
+
 def translate(request: Request, status: int, told: Mapping[str, Any], retry_after: float | None) -> DomainError:
     """Return the error of an answer; the server's message is not quoted, it may carry values of a Secret."""
-    reason, where = str(told.get("reason", "")), request.where
-    if status in (401, 403):
-        remedy = (
-            "check the operator's token" if status == 401 else "grant it in the operator's role, or check its scope"
-        )
-        return Denied(f"the operator may not {request.verb} {request.label}", path=where, remedy=remedy)
+    where = request.where
+    if status == 401:
+        return Unknown("the API server does not know the operator", path=where, remedy="check the operator's token")
+    if status == 403:
+        return _forbidden(request, told)
     if status == 404:
         return Missing("it does not exist", path=where, remedy="check name and namespace")
-    if status == 409:
-        cause = "it exists already" if reason == "AlreadyExists" else "it changed in between"
-        return Conflict(cause, path=where, remedy="it is looked at again")
-    if status in (429, 503):
+    if status in (409, 410):
+        return Conflict(_moved(status, told), path=where, remedy="it is looked at again")
+    if status == 429 or (status >= 500 and retry_after is not None):
         return TurnedAway("the API server is busy", path=where, remedy="it is tried again", retry_after=retry_after)
     if status >= 500 or status == 408:
         return Unavailable(f"the API server failed ({status})", path=where, remedy="it is tried again")
-    causes = [str(cause.get("field", "")) for cause in (told.get("details") or {}).get("causes") or ()]
-    fields = ", ".join(dict.fromkeys(cause for cause in causes if cause))
-    detail = f"{reason or status}{': ' + fields if fields else ''}"
+    fields = ", ".join(dict.fromkeys(field for cause in _causes(told) if (field := str(cause.get("field", "")))))
+    detail = f"{told.get('reason') or status}{': ' + fields if fields else ''}"
     return Misconfigured(f"the API server refuses it ({detail})", path=where, remedy="mend the object")
+
+
+def _moved(status: int, told: Mapping[str, Any]) -> str:
+    if status == 410:
+        return "the list was not read in time"
+    return "it exists already" if told.get("reason") == "AlreadyExists" else "it changed in between"
+
+
+def _forbidden(request: Request, told: Mapping[str, Any]) -> DomainError:
+    """Tell a missing right from a namespace that ends, a quota that is used up, and the word of an admission plug-in.
+
+    The server has one reason for all of them; its message is looked into and not quoted.
+    """
+    where, message = request.where, str(told.get("message", ""))
+    if any(cause.get("reason") == "NamespaceTerminating" for cause in _causes(told)):
+        return Denied("its namespace is being deleted", path=where, remedy="nothing is to be done")
+    if "exceeded quota" in message:
+        return Denied("the ResourceQuota of its namespace is used up", path=where, remedy="raise the quota")
+    if message and "cannot" not in message:
+        return Denied("an admission rule of the cluster refuses it", path=where, remedy="ask who owns the rule")
+    remedy = "grant it in the operator's role, or check its scope"
+    return Denied(f"the operator may not {request.verb} {request.label}", path=where, remedy=remedy)
+
+
+def _causes(told: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return (told.get("details") or {}).get("causes") or ()
 
 
 def _status(raw: bytes) -> Mapping[str, Any]:
@@ -218,9 +258,10 @@ def _status(raw: bytes) -> Mapping[str, Any]:
     return told if isinstance(told, dict) and told.get("kind") == "Status" else {}
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def _retry_after(headers: Mapping[str, str], told: Mapping[str, Any]) -> float | None:
+    """Return the seconds of the header, or those of the Status; a date in the header is not what API servers send."""
     text = headers.get("Retry-After", "")
-    return float(text) if text.isdigit() else None
-
-
-Sender = Callable[[Request], Awaitable[Any]]
+    if text.isdecimal():
+        return float(text)
+    seconds = (told.get("details") or {}).get("retryAfterSeconds")
+    return float(seconds) if isinstance(seconds, int) and seconds > 0 else None

@@ -19,12 +19,15 @@ from leasehold.domain.values import SecretBytes
 
 TOKEN_LIFE = 600
 """Seconds asked for a ServiceAccount's token: the least that the API server gives."""
+REUSE = 60.0
+"""Seconds for which a token serves again: one round of logins. An account that is deleted and made again is another
+one, and backends refuse the tokens of the first."""
 _CLUSTER = "ClusterSecretStore"
 
 
 @dataclass(slots=True)
 class Tokens:
-    """ServiceAccount tokens by TokenRequest, kept to 80 % of their life."""
+    """ServiceAccount tokens by TokenRequest, shared by those who ask at about the same time."""
 
     api: KubeApi
     clock: Clock
@@ -51,7 +54,7 @@ class Tokens:
             ) from None
         token = SecretBytes(answer["status"]["token"])
         self._held = {key: pair for key, pair in self._held.items() if now < pair[1]}
-        self._held[wanted] = (token, now + TOKEN_LIFE * 0.8)
+        self._held[wanted] = (token, now + REUSE)
         return token
 
     async def own(self, audience: str) -> SecretBytes:

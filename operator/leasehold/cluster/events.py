@@ -6,6 +6,7 @@ What does not fit is dropped and counted: a pass never waits for its events.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ REMEMBERED = 2000
 AGE = 3000.0
 """Seconds for which an event is counted up instead of posted again; the API server keeps events for an hour."""
 LONGEST = 1024
+PATIENCE = 3.0
+"""Seconds that a shutdown waits for events."""
 BURST, RATE = 25.0, 2.0
 """Normal events: so many at once, then so many per second. A start over thousands of objects must not double its cost
 by telling each of them that its Secret was created."""
@@ -91,9 +94,11 @@ class KubeEvents:
             await self._post(await self._queue.get())
 
     async def flush(self) -> None:
-        """Post what is queued now; for a shutdown."""
-        while not self._queue.empty():
-            await self._post(self._queue.get_nowait())
+        """Post what is queued now; for a shutdown, which waits a moment for it and no longer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while not self._queue.empty():
+                    await self._post(self._queue.get_nowait())
 
     async def _post(self, event: _Event) -> None:
         same = (event.key, event.uid, event.reason, event.message)
@@ -110,6 +115,9 @@ class KubeEvents:
         except DomainError as error:
             self._dropped()
             _log.debug("event_not_posted", object=str(event.key), problem=str(error))
+        except Exception as error:  # noqa: BLE001  # an event must never cost the operator its life
+            self._dropped()
+            _log.error("event_crashed", object=str(event.key), exc_info=error)
 
     async def _count_up(self, event: _Event, held: tuple[str, int, float]) -> bool:
         body = {"count": held[1] + 1, "lastTimestamp": rfc3339(event.at)}
@@ -149,4 +157,4 @@ class KubeEvents:
 
 def _name(event: _Event) -> str:
     mark = hashlib.blake2b(f"{event.uid}{event.reason}{event.message}{event.at}".encode(), digest_size=8).hexdigest()
-    return f"{event.key.name[:230]}.{mark}"
+    return f"{event.key.name[:230].rstrip('-.')}.{mark}"

@@ -48,10 +48,13 @@ class KubeRecords:
         listed = await self._api.send(
             Request("list", SECRETS, self._namespace, params={"labelSelector": f"{LABEL}=lease"})
         )
+        held: dict[str, LeaseRecord] = {}
+        versions: dict[str, str] = {}
         for item in listed.get("items") or ():
             record = parse(decode(item.get("data")), where=f"Secret {self._namespace}/{item['metadata']['name']}")
-            self._held[record.uid] = record
-            self._versions[record.uid] = item["metadata"]["resourceVersion"]
+            held[record.uid] = record
+            versions[record.uid] = item["metadata"]["resourceVersion"]
+        self._held, self._versions = held, versions
 
     def get(self, uid: str) -> LeaseRecord | None:
         """Return the record of the ExternalSecret with that uid, from memory."""
@@ -142,12 +145,19 @@ def parse(data: Mapping[str, SecretBytes], *, where: str) -> LeaseRecord:
     try:
         plain = orjson.loads(data[FIELD].reveal())
         version = int(plain["version"])
-    except (KeyError, ValueError, TypeError):
-        raise Misconfigured("it is no lease record", path=where, remedy="delete it, or restore it") from None
+        if version <= VERSION:
+            return _record(plain)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        version = 0
+    # raised outside the handler: its error would keep the record alive
     if version > VERSION:
         raise Misconfigured(
             f"it was written by a later operator (record version {version})", path=where, remedy="upgrade the operator"
         )
+    raise Misconfigured("it is no lease record", path=where, remedy="delete it, or restore it")
+
+
+def _record(plain: Mapping[str, Any]) -> LeaseRecord:
     return LeaseRecord(
         uid=plain["uid"],
         namespace=plain["namespace"],
