@@ -18,8 +18,12 @@ LAST_BACKOFF = 420.0
 """Seconds: ESO's per-object limiter, 1 s to 7 min."""
 URGENCY = 1 / 4
 """Share of the time left after which a step that keeps a credential alive is tried again at the latest."""
+FIRST_SLOW = 5.0
+"""Seconds before the first further try where somebody has to grant or mend something elsewhere."""
+QUIET = 5
+"""Conflicts in a row that are nobody's fault; from then on they are reported."""
 SLOW = 60.0
-"""Seconds before the first further try where somebody has to grant or mend something."""
+"""Seconds between two looks at what only hands can move."""
 
 
 def backoff(error: DomainError, failures: int, uid: str) -> float:
@@ -27,7 +31,7 @@ def backoff(error: DomainError, failures: int, uid: str) -> float:
     retry = error.retry
     if retry.pace is Pace.NOW:
         return min(0.05 * 2.0 ** min(failures, 6), 2.0)
-    first = SLOW if retry.pace is Pace.SLOW else FIRST_BACKOFF
+    first = FIRST_SLOW if retry.pace is Pace.SLOW else FIRST_BACKOFF
     wait = min(first * 2.0 ** min(failures - 1, 10), LAST_BACKOFF)
     wait -= lease.spread(f"{uid}/{failures}", 0.2) * wait
     return max(wait, retry.after or 0.0)

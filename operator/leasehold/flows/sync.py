@@ -9,7 +9,7 @@ from leasehold.api.externalsecret import ExternalSecret
 from leasehold.api.parse import Invalid
 from leasehold.domain import access, decide, desired, report, sources, transitions
 from leasehold.domain.decide import Act, Facts, Verdict
-from leasehold.domain.errors import DomainError, Misconfigured, Unavailable
+from leasehold.domain.errors import DomainError, Misconfigured, Pace, Unavailable
 from leasehold.domain.facts import Key
 from leasehold.domain.lease import LeaseRecord
 from leasehold.domain.reasons import EventReason, Why
@@ -258,6 +258,8 @@ async def _fail(house: House, secret: ExternalSecret, staged: Staged, *, why: Wh
     failures = memo.failures + 1
     wait = holding.backoff(error, failures, uid)
     house.memory.update(uid, failures=failures, held_until=now + wait)
+    if error.retry.pace is Pace.NOW and failures < holding.QUIET:
+        return now + wait  # somebody wrote first: nothing is wrong, the next look sees what they wrote
     outcome = report.failure(staged.stage, error, why=why)
     before = decide.ready_condition(secret)
     if before is None or before.status != "False" or before.message != outcome.message:
