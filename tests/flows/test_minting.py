@@ -120,7 +120,7 @@ async def test_an_intent_that_nobody_may_revoke_blocks_its_source_not_for_ever()
     await world.run(10.0)
     assert world.password() in world.backend.living()
     assert not world.strays()
-    await world.run(60.0)  # the stray has ended by itself, and is forgotten
+    await world.run(120.0)  # the stray has ended by itself, and is forgotten
     (record,) = world.records.values()
     assert all(old.lease.lease_id for old in record.sources["dataFrom[0]"].old)
 
