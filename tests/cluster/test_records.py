@@ -1,0 +1,5 @@
+from tests.contracts.cluster_records import RecordsContract
+
+
+class TestRecordsInMemory(RecordsContract):
+    """The contract, on the cluster in memory."""

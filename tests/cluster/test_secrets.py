@@ -1,0 +1,5 @@
+from tests.contracts.cluster_secrets import SecretsContract
+
+
+class TestSecretsInMemory(SecretsContract):
+    """The contract, on the cluster in memory."""
