@@ -242,13 +242,16 @@ def _plugin(path: Path) -> Callable[[], SecretBytes]:
         raise Misconfigured(
             "the user logs in by a plug-in", path=str(path), remedy="install leasehold[kubernetes], or use a token"
         ) from None
+    failed = Misconfigured("the plug-in gives no token", path=str(path), remedy="run kubectl with it to see why")
     try:
         loaded = official.new_client_from_config(config_file=str(path)).configuration
     except official.ConfigException:
-        raise Misconfigured("the plug-in gives no token", path=str(path), remedy="run kubectl with it") from None
+        raise failed from None
 
     def token() -> SecretBytes:
-        header = str(loaded.get_api_key_with_prefix("authorization") or "")
+        header = str(loaded.get_api_key_with_prefix("BearerToken", alias="authorization") or "")
+        if not header:
+            raise failed
         return _token_of(header.removeprefix("Bearer ").encode(), path)
 
     return token

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from leasehold.cluster import gist
@@ -25,8 +25,16 @@ def _request(kind: str, namespace: str, params: Mapping[str, str]) -> Request:
     return Request("list", RESOURCES[kind], namespace, params={**params, **selector}, accept=accept)
 
 
-async def everything(api: KubeApi, kind: str, namespace: str) -> AsyncIterator[Mapping[str, Any]]:
+def _ignore(version: str) -> None:
+    pass
+
+
+async def everything(
+    api: KubeApi, kind: str, namespace: str, *, version: Callable[[str], None] = _ignore
+) -> AsyncIterator[Mapping[str, Any]]:
     """Yield every object of a kind (of one namespace, or "" for all), metadata only where that suffices.
+
+    ``version`` is told the resourceVersion of the list, from which a watch goes on without a gap.
 
     Raises:
         Missing: the API server does not know the kind: its CRD is not installed.
@@ -36,9 +44,12 @@ async def everything(api: KubeApi, kind: str, namespace: str) -> AsyncIterator[M
     while True:
         params = {"limit": str(CHUNK), **({"continue": token} if token else {})}
         answer = await api.send(_request(kind, namespace, params))
-        for item in answer.get("items") or ():
-            yield item
-        token = (answer.get("metadata") or {}).get("continue") or ""
+        metadata, items = answer.get("metadata") or {}, answer.pop("items", None) or []
+        version(metadata.get("resourceVersion") or "")
+        token = metadata.get("continue") or ""
+        items.reverse()
+        while items:  # popped, so that what was yielded is freed before the next chunk comes
+            yield items.pop()
         if not token:
             return
 
