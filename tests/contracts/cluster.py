@@ -17,12 +17,25 @@ Change = Callable[[dict[str, Any]], Any]
 class ClusterBench(Protocol):
     """A namespace of the test's own, the operator's client, and a user who acts beside it."""
 
-    namespace: str
-    api: KubeApi
-    """May do everything."""
-    stranger: KubeApi
-    """Is known and may do nothing."""
-    clock: Clock
+    @property
+    def namespace(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def api(self) -> KubeApi:
+        """May do everything."""
+        ...
+
+    @property
+    def stranger(self) -> KubeApi:
+        """Is known and may do nothing."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """Time, as the operator sees it."""
+        ...
 
     def put(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object in the namespace as a user; return it as the server has it."""
