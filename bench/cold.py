@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import figures
-from bench.figures import Mark
+from bench.figures import Mark, Tally
 from testbed.controlplane import ControlPlane
 from testbed.operator import ROOT, Operator
 from testbed.processes import Yard
@@ -195,10 +195,7 @@ def _cold(bench: Bench, report: Report, names: list[str], floor: dict[str, float
     before = figures.cpu_seconds(bench.plane.apiserver.pid)
     started = time.monotonic()
     bench.operator.start(wait=False)
-    while bench.synced(names) < bench.objects:
-        if time.monotonic() - started > PATIENCE:
-            raise SystemExit(f"only {bench.synced(names)} of {bench.objects} synced; see {bench.operator.process.log}")
-        time.sleep(0.1)
+    _wait(bench, names, api)
     wall = time.monotonic() - started
     api_cpu = figures.cpu_seconds(bench.plane.apiserver.pid) - before
     pid = bench.operator.process.pid
@@ -211,7 +208,7 @@ def _cold(bench: Bench, report: Report, names: list[str], floor: dict[str, float
         "CPU s (ms per object)": f"{cpu:.2f} ({cpu / bench.objects * 1000:.2f})",
         "CPU ratio to floor": f"{cpu / floor['cpu']:.2f}x",
         "API server CPU ms per object (ratio)": (
-            f"{api_cpu / bench.objects * 1000:.2f} ({api_cpu / floor['api_cpu']:.2f}x; our polling included)"
+            f"{api_cpu / bench.objects * 1000:.2f} ({api_cpu / floor['api_cpu']:.2f}x)"
         ),
         "MiB now, peak": f"{now:.0f}, {peak:.0f}",
         "Secret writes": requests["create", "secrets"] + requests["update", "secrets"] + requests["patch", "secrets"],
@@ -223,6 +220,18 @@ def _cold(bench: Bench, report: Report, names: list[str], floor: dict[str, float
         "API requests": _count(requests),
         "backend requests": sum(reads.values()),
     }
+
+
+def _wait(bench: Bench, names: list[str], api: Mark) -> None:
+    """Wait until all is synced, by the audit log: asked by lists, the API server would be busy with us alone."""
+    written = Tally(api, bench.operator.user, '"resource":"externalsecrets"', '"subresource":"status"', '"code":200')
+    end = time.monotonic() + PATIENCE
+    while written.count() < bench.objects or bench.synced(names) < bench.objects:
+        if time.monotonic() > end:
+            raise SystemExit(f"only {bench.synced(names)} of {bench.objects} synced; see {bench.operator.process.log}")
+        if not bench.operator.process.alive:
+            raise SystemExit(f"the operator has ended; see {bench.operator.process.log}")
+        time.sleep(0.05)
 
 
 def _idle(bench: Bench, report: Report, seconds: float) -> None:

@@ -41,6 +41,28 @@ class Mark:
             return file.read().decode("utf-8", "replace").splitlines()
 
 
+class Tally:
+    """Counts lines that hold all given words, reading on where it stopped: cheap enough to be asked ten times a second.
+
+    A poll of the API server would cost it more than the work that is measured.
+    """
+
+    def __init__(self, mark: Mark, *words: str) -> None:
+        """Start at a mark."""
+        self._path, self._offset = mark.path, mark.offset
+        self._words = [word.encode() for word in words]
+        self._count = 0
+
+    def count(self) -> int:
+        """Return how many such lines were written since the mark; the last one may be half written and waits."""
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            whole = file.read().rpartition(b"\n")[0]
+        self._offset += len(whole) + 1 if whole else 0
+        self._count += sum(all(word in line for word in self._words) for line in whole.splitlines())
+        return self._count
+
+
 def api_requests(mark: Mark, user: str) -> Counter[tuple[str, str]]:
     """Count the API server's audited requests of one user since the mark, by verb and resource/subresource."""
     counted: Counter[tuple[str, str]] = Counter()

@@ -229,7 +229,8 @@ class Operator:
     async def _hear_all(self) -> None:
         """Fill the mirror before the first pass: only then is what is absent really missing."""
         for kind in self._desk.kinds:
-            await self._patiently(self._desk.hear_list, kind)
+            version = await self._patiently(self._desk.hear_list, kind)
+            self._watches.go_on(listing.RESOURCES[kind].plural, version)
 
     async def _listen(self) -> None:
         """Run kopf: watches, reconnects, bookmarks."""

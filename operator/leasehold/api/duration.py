@@ -6,6 +6,7 @@ object and never a crash. Whoever needs the number calls `parse` and handles its
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 _UNITS = {
     "ns": 1,
@@ -26,6 +27,7 @@ NONNEGATIVE = r"^\+?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$
 """What a CRD may demand of a duration that cannot be negative (RE2 syntax)."""
 
 
+@lru_cache(maxsize=256)  # thousands of objects share a few texts, and each pass asks several times
 def parse(text: str) -> float:
     """Return the seconds that a Go duration means, exact to the nanosecond where a float can say it.
 

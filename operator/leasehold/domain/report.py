@@ -9,6 +9,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from leasehold.api.externalsecret import ExternalSecret
@@ -72,7 +73,12 @@ def failure(stage: Stage, error: DomainError, *, why: Why | None = None) -> Outc
 
 def rfc3339(at: float) -> str:
     """Return a time as Kubernetes writes it: UTC, whole seconds."""
-    return dt.datetime.fromtimestamp(int(at), dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _rfc3339(int(at))
+
+
+@lru_cache(maxsize=64)  # what is written in one second says the same
+def _rfc3339(at: int) -> str:
+    return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True, slots=True)

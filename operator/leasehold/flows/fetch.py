@@ -79,6 +79,8 @@ def _shared(found: tuple[Entry, ...], leased: Sequence[Entry]) -> dict[str, str]
 
 async def _all(groups: Sequence[Awaitable[_T]]) -> list[_T]:
     """Await all groups; the first error is raised after every one has ended, so that none is left alone."""
+    if len(groups) == 1:  # by far the most: no task for it
+        return [await groups[0]]
     results = await asyncio.gather(*groups, return_exceptions=True)
     done: list[_T] = []
     for result in results:

@@ -53,7 +53,7 @@ class SharedReads:
             flights[remote] = flight
         if mine:
             await self._fly(reader, scope, {remote: flights[remote] for remote in mine})
-        return {remote: await asyncio.shield(flight.answer) for remote, flight in flights.items()}
+        return {remote: await _landed(flight.answer) for remote, flight in flights.items()}
 
     async def _fly(self, reader: Reader, scope: Hashable, flights: Mapping[Remote, _Flight]) -> None:
         answers: Mapping[Remote, Found] = {}
@@ -81,3 +81,8 @@ class SharedReads:
             for key, flight in self._flights.items()
             if not flight.answer.done() or now - flight.started < WINDOW
         }
+
+
+async def _landed(answer: asyncio.Future[Found]) -> Found:
+    """Wait for an answer without ending it for the others who wait: one who is cancelled leaves alone."""
+    return answer.result() if answer.done() else await asyncio.shield(answer)

@@ -207,13 +207,14 @@ async def _conclude(house: House, facts: Facts, verdict: Verdict, result: Result
         house.signals.conditions_set(look.key_of(secret), {"Ready": "True" if result.outcome.ready else "False"})
     if result.again is not None and verdict.act is not Act.FOLLOW:
         return result.again
-    return _next(house, secret)
+    return _next(house, secret, facts.entries or None)
 
 
-def _next(house: House, secret: ExternalSecret) -> float | None:
-    """Return the next due time as the mirror and the memory have it now."""
+def _next(house: House, secret: ExternalSecret, found: tuple[Entry, ...] | None = None) -> float | None:
+    """Return the next due time as the mirror and the memory have it now; ``found`` are the object's entries."""
     fresh = house.view.external_secret(look.key_of(secret)) or secret
-    facts = look.facts(house, fresh)
+    same = found is not None and fresh.metadata.generation == secret.metadata.generation
+    facts = look.facts(house, fresh, found if same else None)
     now = house.clock.now()
     verdict = decide.decide(facts, now=now)
     return verdict.until if verdict.act is Act.REST else now

@@ -42,15 +42,18 @@ class Desk:
         cluster = (gist.CLUSTER_STORE, gist.NAMESPACE)
         return [kind for kind in gist.KINDS if not self._namespace or kind not in cluster]
 
-    async def hear_list(self, kind: str) -> None:
+    async def hear_list(self, kind: str) -> str:
         """Fill the mirror with a kind before the first pass: only then is what is absent really missing.
+
+        Return the resourceVersion of the list, from which a watch goes on.
 
         Raises:
             Missing: the CRD is not installed.
             DomainError: the API server refused or did not answer.
         """
+        versions: list[str] = [""]
         try:
-            async for body in listing.everything(self._api, kind, self._namespace):
+            async for body in listing.everything(self._api, kind, self._namespace, version=versions.append):
                 self.wake(self._mirror.put(kind, "ADDED", body, now=self._clock.monotonic()), Lane.REFRESH)
         except Missing:
             resource = listing.RESOURCES[kind]
@@ -60,6 +63,7 @@ class Desk:
                 remedy="apply crds/ or install the chart with crds.install",
             ) from None
         self._mirror.end_list(kind)
+        return versions[-1]
 
     def open(self) -> None:
         """Plan the first look for lost deletions, and the release of what objects left behind that are gone."""

@@ -21,6 +21,8 @@ class _Watch:
     answered: float | None = None
     failing: float | None = None
     """Since when."""
+    start: str = ""
+    """resourceVersion that the first watch may go on from, "" once it has."""
 
 
 class Watches:
@@ -32,6 +34,18 @@ class Watches:
         """Take what is watched (plural -> kind), a clock, and whom to tell of the kind that is being listed."""
         self._kinds, self._monotonic, self._listed = kinds, monotonic, listed
         self._watches = {plural: _Watch() for plural in kinds}
+
+    def go_on(self, plural: str, version: str) -> None:
+        """Take it that everything up to that resourceVersion has been heard: the first list need not tell it again."""
+        self._watches[plural].start = version
+
+    def take_start(self, plural: str) -> str:
+        """Return the resourceVersion that the first watch may go on from, "" at every later list."""
+        watch = self._watches.get(plural)
+        if watch is None:
+            return ""
+        version, watch.start = watch.start, ""
+        return version
 
     def listing(self, plural: str) -> None:
         """Take it that the API server answers with the first chunk of a list."""
