@@ -94,6 +94,10 @@ class Circuit:
             self._learn(judge(result))
             return result
 
+    def trip(self, down: Down) -> None:
+        """Close the gate for what no single call could tell: a fault that was taken for a passing one has stayed."""
+        self._close(down)
+
     def _refuse(self) -> None:
         """Raise while the gate is closed or somebody else probes."""
         if self._down is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from leasehold.api import duration
@@ -15,7 +15,7 @@ from leasehold.domain.ports import Connection, Credentials, Identity
 from leasehold.providers.vault import wiring
 from leasehold.providers.vault.adapter import Line
 from leasehold.providers.vault.auth import Door
-from leasehold.providers.vault.errors import concerns_tls
+from leasehold.providers.vault.errors import Why, concerns_tls
 from leasehold.providers.vault.tokens import Login, Patience, Tokens
 from leasehold.providers.vault.transport import Wiring, address_of
 
@@ -113,8 +113,11 @@ class Session:
                     await self._exchange.hang_up(line)
                     raise
                 self._ca_pem, self._line, self._presents = wired.ca_pem, line, bool(wired.certificate)
+                patience = self._patience
+                if self._presents:  # a lost answer may be a refusal of this certificate
+                    patience = replace(patience, shared=patience.shared - {Why.LOST})
                 self._tokens = Tokens(
-                    line, self._log_in, namespace=self.plan.provider.namespace or "", patience=self._patience
+                    line, self._log_in, namespace=self.plan.provider.namespace or "", patience=patience
                 )
         return self._line
 

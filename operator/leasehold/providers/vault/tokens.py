@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from leasehold.domain.errors import Denied, DomainError, Misconfigured
 from leasehold.domain.values import SecretBytes
-from leasehold.providers.circuit import again
+from leasehold.providers.circuit import Down, again
 from leasehold.providers.vault.adapter import Line, client
 from leasehold.providers.vault.errors import PASSING, Deed, Trouble, Why, explain
 
@@ -67,6 +67,8 @@ class Patience:
 
     retries: int = RETRIES
     pause: float = PAUSE
+    shared: frozenset[Why] = frozenset({Why.LOST, Why.STANDBY})
+    """What concerns the address as a whole once it has outlasted the retries."""
 
 
 class Tokens:
@@ -109,7 +111,7 @@ class Tokens:
         for renewed in (False, True):
             await self.ensure()
             try:
-                return await self._patiently(lambda: ask(vault))
+                return await self._patiently(lambda: ask(vault), lane=lane)
             except Trouble as trouble:
                 if renewed or not self._worth_a_login(trouble):
                     raise
@@ -123,15 +125,24 @@ class Tokens:
         except Trouble as trouble:
             raise explain(trouble, Deed(self._line.address, path)) from None
 
-    async def _patiently(self, ask: Callable[[], Awaitable[_T]]) -> _T:
+    async def _patiently(self, ask: Callable[[], Awaitable[_T]], *, lane: str = "read") -> _T:
         for left in range(self._patience.retries, -1, -1):
             try:
                 return await ask()
             except Trouble as trouble:
-                if not left or trouble.why not in PASSING:
+                if trouble.why not in PASSING:
+                    raise
+                if not left:
+                    self._tell_all(trouble, lane)
                     raise
             await self._line.clock.sleep(self._patience.pause)
         raise AssertionError("unreachable")
+
+    def _tell_all(self, trouble: Trouble, lane: str) -> None:
+        """Close the gate where what should have passed has not: the others need not find out by themselves."""
+        patience = self._patience
+        if lane == "read" and patience.retries and trouble.why in patience.shared:
+            self._line.circuit.trip(Down(explain(trouble, Deed(self._line.address))))
 
     def _worth_a_login(self, trouble: Trouble) -> bool:
         if self._login is None or self._login.token is None:
@@ -188,7 +199,7 @@ class Tokens:
         if now - self._since >= login.ttl:
             return False
         try:
-            fresh = login_of(await self._patiently(self.leases.auth.token.renew_self))
+            fresh = login_of(await self._patiently(self.leases.auth.token.renew_self, lane="lease"))
         except Trouble as trouble:
             self._quiet_until = now + HOLD
             return not trouble.status or trouble.status >= 429  # no verdict: the token is good for a while
