@@ -11,7 +11,9 @@ from tests.stories.town import Town, key
 PLANTS: dict[str, Callable[[Town], object]] = {
     "status": lambda town: town.edit("ExternalSecret", "db", lambda body: body["status"].update(note="canary")),
     "annotation": lambda town: town.annotate(note="canary"),
-    "secret's label": lambda town: town.edit("Secret", "db", lambda body: body["metadata"]["labels"].update(a="canary")),
+    "secret's label": lambda town: town.edit(
+        "Secret", "db", lambda body: body["metadata"]["labels"].update(a="canary")
+    ),
     "event": lambda town: town.op.events.emit(key(), uid="u", reason=EventReason.UPDATED, message="hvs.0001"),
     "error": lambda _: Unavailable("it said: canary"),
     "log": lambda town: town.logs.write("accessor-0001\n"),

@@ -63,7 +63,10 @@ async def test_where_a_foreign_secret_was(town: Town, policy: str) -> None:
     [("Owner", True, True), ("Orphan", False, True), ("Merge", True, False), ("CreateOrMerge", True, True)],
 )
 async def test_drift_is_repaired_at_once_and_costs_no_status(
-    town: Town, policy: str, repaired: bool, recreated: bool  # noqa: FBT001  # a table of outcomes
+    town: Town,
+    policy: str,
+    repaired: bool,
+    recreated: bool,  # noqa: FBT001  # a table of outcomes
 ) -> None:
     if policy == "Merge":
         town.cluster.put_secret(SHOP, "db", **FOREIGN)
@@ -133,7 +136,9 @@ async def test_where_the_source_is_gone_and_comes_back(town: Town, creation: str
 
 @pytest.mark.parametrize(("deletion", "kept"), [("Retain", True), ("Delete", False), ("Merge", False)])
 async def test_one_missing_key_of_two_vanishes_only_where_the_policy_lets_it(
-    town: Town, deletion: str, kept: bool  # noqa: FBT001  # a table of outcomes
+    town: Town,
+    deletion: str,
+    kept: bool,  # noqa: FBT001  # a table of outcomes
 ) -> None:
     town.vault.put("app/other", {"token": "canary-token"})
     both = [

@@ -24,7 +24,9 @@ async def test_a_cold_start_costs_one_write_each_one_read_per_path_and_one_login
     assert town.data("db-21") == {"password": "canary-1"}
     looks = sum(one.kind == "ExternalSecret" for one in op.looked)
     assert looks <= 2 * FLEET + 1  # one before the store is checked, one after
-    assert not [call for call in town.cluster.calls if call.verb == "get" and call.label == "secrets" and call.namespace == SHOP]
+    assert not [
+        call for call in town.cluster.calls if call.verb == "get" and call.label == "secrets" and call.namespace == SHOP
+    ]
 
 
 async def test_a_restart_over_a_thousand_fresh_objects_writes_and_reads_nothing(town: Town) -> None:

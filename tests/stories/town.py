@@ -31,6 +31,7 @@ HOUR = 3600.0
 OPERATOR = OperatorIdentity(mount="kubernetes", role="leasehold", audience="vault")
 CANARIES = ("canary", "Y2FuYXJ5", "accessor-0", "hvs.", "hvb.", "jwt.", "p4ssw0rd")
 """Parts of values (plain and encoded), accessors, tokens, JWTs and foreign error texts."""
+READER_PATHS = ("secret/*", "nowhere/*", "sys/internal/*")
 OPERATOR_PATHS = (
     "auth/token/renew-accessor",
     "auth/token/lookup-accessor",
@@ -68,7 +69,7 @@ class Town:
         vault.mount("secret", "kv", version=2)
         vault.mount("database", "database")
         vault.database["app"] = DatabaseRole(default_ttl=HOUR, max_ttl=24 * HOUR)
-        vault.kubernetes["reader"] = Role(paths=("secret/*", "sys/internal/*"), audience="vault", kind="batch")
+        vault.kubernetes["reader"] = Role(paths=READER_PATHS, audience="vault", kind="batch")
         vault.kubernetes["tenant"] = Role(
             paths=("database/*", "sys/internal/*"), audience="vault", period=24 * HOUR, default_policy=False
         )
@@ -133,7 +134,9 @@ class Town:
 
     def annotate(self, name: str = "db", **annotations: str) -> None:
         """Annotate an ExternalSecret."""
-        self.edit("ExternalSecret", name, lambda body: body["metadata"].setdefault("annotations", {}).update(annotations))
+        self.edit(
+            "ExternalSecret", name, lambda body: body["metadata"].setdefault("annotations", {}).update(annotations)
+        )
 
     # ------------------------------------------------------------------------------------------------------ the operator
 
@@ -151,9 +154,7 @@ class Town:
 
     async def boot(self, *, operator: OperatorIdentity | None = OPERATOR, **rules: Any) -> Operation:
         """Start the operator and look at nothing yet. What ran before is forgotten, as a crash forgets it."""
-        habits = Habits(
-            observe=self._observe, correlation=correlation.current, vault={"connect": self._connect}
-        )
+        habits = Habits(observe=self._observe, correlation=correlation.current, vault={"connect": self._connect})
         registry = Registry(self.cluster.credentials(), clock=self.clock, operator=operator, habits=habits)
         self._op = await house(self.cluster, registry, rules=Rules(**rules))
         self._op.desk.house = replace(self._op.house, signals=Both(self._op.signals, self.metrics))  # type: ignore[arg-type]
