@@ -200,6 +200,19 @@ class EventsContract:
         await events.flush()
         assert len(dropped) == 1
 
+    async def test_routine_is_bounded_and_does_not_crowd_out_the_rest(self, bench: ClusterBench) -> None:
+        dropped: list[None] = []
+        events = KubeEvents(bench.api, bench.clock, dropped=lambda: dropped.append(None))
+        for number in range(100):
+            key = Key("ExternalSecret", bench.namespace, f"db-{number}")
+            events.emit(key, uid="u", reason=EventReason.CREATED, message="made")
+        assert dropped
+        told = len(dropped)
+        events.emit(key, uid="u", reason=EventReason.REPAIRED, message="put right")
+        await events.flush()
+        assert len(dropped) == told
+        assert "Repaired" in [event["reason"] for event in bench.every("Event")]
+
 
 def _never() -> None:
     pytest.fail("an event was dropped")

@@ -29,10 +29,13 @@ AGE = 3000.0
 LONGEST = 1024
 PATIENCE = 3.0
 """Seconds that a shutdown waits for events."""
+ROUTINE = frozenset({EventReason.CREATED, EventReason.UPDATED, EventReason.STORE_VALID})
+"""What a first start has to tell of every object."""
 BURST, RATE = 25.0, 2.0
-"""Normal events: so many at once, then so many per second. A start over thousands of objects must not double its cost
+"""Routine events: so many at once, then so many per second. A start over thousands of objects must not double its cost
 by telling each of them that its Secret was created."""
-WARNING_BURST, WARNING_RATE = 200.0, 10.0
+RARE_BURST, RARE_RATE = 200.0, 10.0
+"""All others, which routine must not crowd out: whoever looks at an object wants to know why it was repaired."""
 _API_VERSIONS = {model.resource.kind: model.resource.api_version for model in MODELS}
 _log = structlog.get_logger(__name__)
 
@@ -71,14 +74,14 @@ class KubeEvents:
     def __init__(self, api: KubeApi, clock: Clock, *, dropped: Callable[[], None]) -> None:
         """Take the client, the clock, and what to call for each dropped event."""
         self._api, self._clock, self._dropped = api, clock, dropped
-        self._normal, self._warnings = Bucket(BURST, RATE), Bucket(WARNING_BURST, WARNING_RATE)
+        self._routine, self._rare = Bucket(BURST, RATE), Bucket(RARE_BURST, RARE_RATE)
         self._queue: asyncio.Queue[_Event] = asyncio.Queue(maxsize=ROOM)
         self._posted: dict[tuple[object, ...], tuple[str, int, float]] = {}
 
     def emit(self, key: Key, *, uid: str, reason: EventReason, message: str, warning: bool = False) -> None:
         """Queue one event about the object."""
         _log.info("event", object=str(key), reason=reason.value, message=message, warning=warning)
-        bucket = self._warnings if warning else self._normal
+        bucket = self._routine if reason in ROUTINE else self._rare
         if not bucket.take(self._clock.monotonic()):
             self._dropped()
             return
