@@ -1,0 +1,149 @@
+"""The operator as a process, and users of it.
+
+`operator` is shared: it runs from the first test that asks for it until a test needs one of its own. `make_operator`
+starts one that sees the test's namespace only, with an operator namespace of its own, and lets the shared one rest:
+two operators of one class must not serve one object. Tests that only look at what the whole run has left come last.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed.controlplane import ControlPlane
+from testbed.mounts import Mount
+from testbed.operator import ACCOUNT, VAULT_ROLE, Operator
+from testbed.postgres import Postgres
+from testbed.processes import Yard
+from testbed.vault import Vault
+from tests.live.operator import tenant as tenants
+from tests.live.operator.cluster import Cluster
+from tests.live.operator.lender import Lender
+from tests.live.operator.tenant import Tenant
+
+HERE = Path(__file__).resolve().parent
+LOUD = {"LEASEHOLD_LOGLEVEL": "debug", "LEASEHOLD_LOG_FORMAT": "json"}
+"""Everything is logged, so that whatever could show a secret has its chance."""
+MakeOperator = Callable[..., Operator]
+_shared = pytest.StashKey[Operator]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what shares an operator first, then what has one of its own, then what looks at the whole run."""
+    ours = [place for place, item in enumerate(items) if HERE in item.path.parents]
+    for place, item in zip(ours, sorted((items[place] for place in ours), key=_turn), strict=True):
+        items[place] = item
+
+
+def _turn(item: pytest.Item) -> int:
+    names = getattr(item, "fixturenames", ())
+    return 2 if "whole_run" in names else 1 if "make_operator" in names else 0
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End the shared operator with this folder: other tests have objects of our kinds, too."""
+    if nextitem is None or HERE not in nextitem.path.parents:
+        rest(item.session)
+
+
+def rest(session: pytest.Session) -> None:
+    """Stop the shared operator, if it runs."""
+    shared = session.stash.get(_shared, None)
+    if shared is not None:
+        shared.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster(control_plane: ControlPlane, crds: None) -> Cluster:
+    """The API server, with our kinds."""
+    return Cluster(control_plane)
+
+
+@pytest.fixture(scope="session")
+def housed(
+    yard: Yard, cluster: Cluster, vault: Vault, kubernetes_auth: str, request: pytest.FixtureRequest
+) -> Operator:
+    """The shared operator, with its rights and its Vault identity; not necessarily running."""
+    operator = Operator(yard, cluster.plane, settings=LOUD)
+    operator.install()
+    trust(operator, vault)
+    request.session.stash[_shared] = operator
+    return operator
+
+
+def trust(operator: Operator, vault: Vault) -> None:
+    """Give an operator its Vault identity, and let those of other namespaces keep theirs."""
+    operator.trust(vault)
+    vault.kubernetes_role(
+        VAULT_ROLE, namespaces=["leasehold-*"], accounts=[ACCOUNT], policies=[VAULT_ROLE], audience="vault"
+    )
+
+
+@pytest.fixture
+def operator(housed: Operator) -> Operator:
+    """The shared operator, ready."""
+    if not housed.process.alive:
+        housed.start()
+    return housed
+
+
+@pytest.fixture
+def make_operator(
+    yard: Yard, cluster: Cluster, vault: Vault, kubernetes_auth: str, namespace: str, request: pytest.FixtureRequest
+) -> Iterator[MakeOperator]:
+    """Make operators of the test's own, which see its namespace only; they end with the test."""
+    rest(request.session)
+    made: list[Operator] = []
+
+    def make(*, identity: bool = True, scoped: str = namespace, **settings: str) -> Operator:
+        mark = secrets.token_hex(4)
+        operator = Operator(
+            yard,
+            cluster.plane,
+            name=f"operator-{mark}",
+            namespace=f"leasehold-{mark}",
+            scoped=scoped,
+            settings=LOUD | {f"LEASEHOLD_{name.upper()}": value for name, value in settings.items()},
+        )
+        operator.install()
+        if identity:
+            trust(operator, vault)
+        made.append(operator)
+        return operator
+
+    yield make
+    for operator in made:
+        operator.process.resume()
+        operator.stop()
+
+
+@pytest.fixture
+def user(cluster: Cluster, namespace: str, vault: Vault, mount: Mount) -> Tenant:
+    """A namespace with an account and a mount, and nothing else yet."""
+    cluster.plane.create_service_account(namespace, tenants.ACCOUNT)
+    role = mount.kubernetes_role(namespace=namespace, audience="vault")
+    return Tenant(cluster, namespace, vault, mount, role)
+
+
+@pytest.fixture
+def tenant(user: Tenant) -> Tenant:
+    """A user with the SecretStore `vault` and a remote secret `app` of one property, `password`."""
+    user.mount.put("app", {"password": tenants.distinct()})
+    user.store()
+    return user
+
+
+@pytest.fixture(scope="session")
+def tls_vault(yard: Yard) -> Iterator[Vault]:
+    """A second Vault, that speaks TLS with an authority of its own."""
+    with Vault(yard, name="vault-tls-operator", storage="memory", tls=True) as vault:
+        yield vault
+
+
+@pytest.fixture
+def lender(user: Tenant, postgres: Postgres, database: str) -> Lender:
+    """A database role that the user may mint from."""
+    return Lender.create(user, postgres)
