@@ -1,8 +1,8 @@
 """A thin Kubernetes client on aiohttp and orjson: one connection pool, time-outs, and errors by consequence.
 
 Only what the server has not acted upon is sent again by itself: reads, and anything that it turned away with 429, with
-a Retry-After, or for our token. Everything else is a matter of the next pass. (aiohttp itself sends a PUT or DELETE once
-more when the server hangs up on it: ours name a version or a uid.)
+a Retry-After, or for our token. Everything else is a matter of the next pass. (When the server hangs up on a PUT or
+DELETE, aiohttp itself sends it once more: ours name a version or a uid.)
 """
 
 from __future__ import annotations
