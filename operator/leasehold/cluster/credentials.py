@@ -19,7 +19,7 @@ from leasehold.domain.values import SecretBytes
 
 TOKEN_LIFE = 600
 """Seconds asked for a ServiceAccount's token: the least that the API server gives."""
-REUSE = 60.0
+REUSE = 10.0
 """Seconds for which a token serves again: one round of logins. An account that is deleted and made again is another
 one, and backends refuse the tokens of the first."""
 _CLUSTER = "ClusterSecretStore"
