@@ -139,8 +139,11 @@ def _window(facts: Facts, why: Why) -> float:
 
 
 def _admit(house: House, facts: Facts, place: Place, entry: Entry) -> None:
-    """Raise where the flood gate is closed: a store that is known to be broken is not asked by every object."""
-    if not house.rules.flood_gate:
+    """Raise where the flood gate is closed: a store that is known to be broken is not asked by every object.
+
+    An object that logs in as its own workload passes: that the store's account is refused says nothing about another.
+    """
+    if not house.rules.flood_gate or place.identity.service_account:
         return
     store = house.view.store(place.ref.kind, facts.secret.metadata.namespace or "", place.ref.name)
     if store is None or look.store_ready(store) is not True:
