@@ -14,7 +14,7 @@ import base64
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 
@@ -113,20 +113,26 @@ class ClusterWorld:
 
     async def send(self, request: Request) -> Any:
         """Answer a request, or raise what `KubeApi.send` raises."""
+        try:
+            return orjson.loads(orjson.dumps(await self.serve(request)))
+        except Refusal as refusal:
+            raise translate(request, refusal.status, refusal.body, refusal.retry_after) from None
+        except ConnectionError:
+            raise Unavailable("the answer is lost", path=request.where, remedy="it is tried again") from None
+
+    async def serve(self, request: Request) -> dict[str, Any]:
+        """Answer a request, or raise the Refusal, the ConnectionError of a lost answer, or the Crash."""
         self.calls.append(request)
         if self.gate is not None:
             await self.gate.wait()
         await asyncio.sleep(0)
         fault = next((fault for fault in self.faults if fault.hits(request)), None)
         if fault is not None and not fault.after:
-            raise self._struck(request, fault)
-        try:
-            answer = self._answer(request)
-        except Refusal as refusal:
-            raise translate(request, refusal.status, refusal.body, None) from None
+            self._strike(request, fault)
+        answer = self._answer(request)
         if fault is not None:
-            raise self._struck(request, fault)
-        return orjson.loads(orjson.dumps(answer))
+            self._strike(request, fault)
+        return answer
 
     async def get(self, resource: Resource, namespace: str, name: str, **options: Any) -> Any | None:
         """Return one object, None where there is none."""
@@ -138,12 +144,12 @@ class ClusterWorld:
     async def close(self) -> None:
         """Nothing is open."""
 
-    def _struck(self, request: Request, fault: Fault) -> BaseException:
+    def _strike(self, request: Request, fault: Fault) -> NoReturn:
         if fault.crash:
-            return Crash(f"{request.verb} {request.where}")
+            raise Crash(f"{request.verb} {request.where}")
         if fault.after:
-            return Unavailable("the answer is lost", path=request.where, remedy="it is tried again")
-        return translate(request, fault.status, {"kind": "Status", "reason": fault.reason}, fault.retry_after)
+            raise ConnectionError
+        raise Refusal(fault.status, fault.reason, retry_after=fault.retry_after, message="")
 
     def _answer(self, request: Request) -> dict[str, Any]:
         if KINDS[request.resource.plural] in self.undefined:

@@ -32,16 +32,19 @@ REQUIRED = {
 class Refusal(Exception):
     """An answer that is no success: HTTP status, Status.reason, and the fields that are to blame."""
 
-    def __init__(self, status: int, reason: str, *fields: str, cause: str = "") -> None:
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        *fields: str,
+        cause: str = "",
+        retry_after: float | None = None,
+        message: str = "canary: what the server says",
+    ) -> None:
         super().__init__(f"{status} {reason}")
         causes = [{"field": field} for field in fields] + ([{"reason": cause}] if cause else [])
-        self.status = status
-        self.body = {
-            "kind": "Status",
-            "reason": reason,
-            "message": "canary: what the server says",
-            "details": {"causes": causes},
-        }
+        self.status, self.retry_after = status, retry_after
+        self.body = {"kind": "Status", "reason": reason, "message": message, "details": {"causes": causes}}
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class Storage:
         self.revision = 100
         self.stream: list[Echo] = []
         """What watches would have said since the start, in order."""
+        self.listeners: list[Callable[[], None]] = []
+        """Whom to tell of every change."""
         self._pages: dict[str, list[dict[str, Any]]] = {}
 
     # ------------------------------------------------------------------------------------------------------- reading
@@ -207,7 +212,7 @@ class Storage:
         body["metadata"]["resourceVersion"] = str(self.revision)
         self.objects[place] = body
         kind = "ADDED" if before is None else "MODIFIED"
-        self.stream.append(Echo(place[1], kind, copy.deepcopy(body), copy.deepcopy(before)))
+        self._say(Echo(place[1], kind, copy.deepcopy(body), copy.deepcopy(before)))
         return copy.deepcopy(body)
 
     def _remove(self, place: Place) -> dict[str, Any]:
@@ -215,8 +220,13 @@ class Storage:
         self.revision += 1
         gone = copy.deepcopy(body)
         gone["metadata"]["resourceVersion"] = str(self.revision)
-        self.stream.append(Echo(place[1], "DELETED", gone, copy.deepcopy(body)))
+        self._say(Echo(place[1], "DELETED", gone, copy.deepcopy(body)))
         return copy.deepcopy(body)
+
+    def _say(self, echo: Echo) -> None:
+        self.stream.append(echo)
+        for listener in self.listeners:
+            listener()
 
 
 def _place(resource: Resource, namespace: str, name: str) -> Place:
