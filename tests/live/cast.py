@@ -202,6 +202,22 @@ class Cast:
         assert told.message.startswith(f"{stage.value}: "), told
         return told
 
+    def wait_unusable(self, *containing: str, patience: float = PATIENCE) -> None:
+        """Wait until the store `vault` says what is wrong, with all the texts, and `app` that it is not ready.
+
+        A store that is known to be broken is not asked by each of its objects, so the cause stands there.
+        """
+        seen: list[str] = []
+
+        def told() -> bool:
+            conditions = (self.find("SecretStore", "vault").get("status") or {}).get("conditions", ())
+            seen[:] = [each["message"] for each in conditions if each["status"] == "False"]
+            return bool(seen) and all(text in seen[0] for text in containing)
+
+        self._until("failed: the store", told, seen, patience)
+        assert seen[0].startswith("unable to validate store: "), seen
+        self.wait_failed(containing=('SecretStore "vault" is not ready (spec.data[0]); see its conditions',))
+
     @contextmanager
     def keeping(self, name: str = "app") -> Iterator[Published]:
         """Hold that the Secret is the very same at the end of the block as at its beginning."""

@@ -17,8 +17,6 @@ from testbed.processes import Yard
 from testbed.vault import Vault
 from tests.live.cast import Cast, engage
 
-NOT_READY = 'SecretStore "vault" is not ready (spec.data[0]); see its conditions'
-
 
 @pytest.fixture(scope="module")
 def operator(yard: Yard, control_plane: ControlPlane, vault: Vault, kubernetes_auth: str) -> Iterator[Operator]:
@@ -35,16 +33,6 @@ def cast(operator: Operator, control_plane: ControlPlane, vault: Vault, mount: M
     cast.want()
     cast.wait_ready(password="one")
     return cast
-
-
-def store_says(cast: Cast, *texts: str) -> None:
-    """Wait until the store's own condition has all the texts."""
-
-    def told() -> bool:
-        (condition,) = cast.find("SecretStore", "vault")["status"]["conditions"]
-        return condition["status"] == "False" and all(text in condition["message"] for text in texts)
-
-    cast.until(f"the store to say {texts}", told)
 
 
 def test_a_store_that_is_not_there(cast: Cast) -> None:
@@ -72,8 +60,7 @@ def test_a_store_of_another_controller_is_left_to_it(cast: Cast) -> None:
 def test_a_vault_role_that_is_not_there(cast: Cast) -> None:
     with cast.keeping():
         cast.store(role=f"{cast.namespace}-later")
-        cast.wait_failed(containing=(NOT_READY,))
-        store_says(cast, "unable to validate store: ", f"{cast.namespace}-later", "create the role")
+        cast.wait_unusable(f"{cast.namespace}-later", "create the role")
     cast.mount.put("app", {"password": "two"})
     cast.vault.kubernetes_role(
         f"{cast.namespace}-later", accounts=["app"], namespaces=[cast.namespace], policies=[cast.mount.policy]
@@ -84,8 +71,7 @@ def test_a_vault_role_that_is_not_there(cast: Cast) -> None:
 def test_a_wrong_audience(cast: Cast) -> None:
     with cast.keeping():
         cast.store(audience="other")
-        cast.wait_failed(containing=(NOT_READY,))
-        store_says(cast, "expects another audience", "auth/kubernetes", "give the audience of the role")
+        cast.wait_unusable("expects another audience", "auth/kubernetes", "give the audience of the role")
     cast.mount.put("app", {"password": "two"})
     cast.allow(audience="other")
     cast.wait_ready(password="two")
@@ -96,8 +82,7 @@ def test_a_service_account_that_was_deleted(cast: Cast) -> None:
     cast.store(readYourWrites=False)  # log in anew
     with cast.keeping():
         cast.delete("ServiceAccount", "app")
-        cast.wait_failed(containing=(NOT_READY,))
-        store_says(cast, "does not exist", f"(ServiceAccount {cast.namespace}/app)", "create it")
+        cast.wait_unusable("does not exist", f"(ServiceAccount {cast.namespace}/app)", "create it")
     cast.mount.put("app", {"password": "two"})
     cast.plane.create_service_account(cast.namespace, "app")
     cast.wait_ready(password="two")
@@ -188,5 +173,4 @@ def test_a_right_that_is_missing(cast: Cast) -> None:
     finally:
         now = cast.plane.api("GET", role)
         cast.plane.api("PUT", role, {**now, "rules": whole["rules"]})
-    # somebody has to grant it, so it is tried again after a minute only
-    cast.wait_ready(password="two", patience=75.0)
+    cast.wait_ready(password="two", patience=75.0)  # what somebody has to grant is tried again ever more slowly
