@@ -14,6 +14,7 @@ import aiohttp
 import kopf
 import orjson
 
+from leasehold.domain.errors import DomainError
 from leasehold.domain.ports import Clock
 from leasehold.handlers.ear import SECRETS
 from leasehold.handlers.watches import Watches
@@ -96,11 +97,16 @@ def middleware(token: Callable[[], str], watches: Watches) -> aiohttp.ClientMidd
     word of how lists and watches fare."""
 
     async def prepare(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        if held := token():
+        plural, query = request.url.path.rsplit("/", 1)[-1], request.url.query
+        try:
+            held = token()
+        except DomainError as error:
+            watches.failed(plural)
+            raise aiohttp.ClientConnectionError(str(error)) from None  # an error that does not end kopf
+        if held:
             request.headers["Authorization"] = f"Bearer {held}"
         if request.method != "GET":
             return await handler(request)
-        plural, query = request.url.path.rsplit("/", 1)[-1], request.url.query
         watch = "watch" in query
         start = "" if watch or "continue" in query else watches.take_start(plural)
         if start:
