@@ -196,9 +196,6 @@ async def _follow(house: House, facts: Facts) -> Result:
     return Result(rollout=dict(progress.status), again=progress.again)
 
 
-# -------------------------------------------------------------------------------------------------------------- report
-
-
 async def _conclude(house: House, facts: Facts, verdict: Verdict, result: Result) -> float | None:
     """Write the status if it says something new, then return the next due time."""
     secret = facts.secret
