@@ -201,7 +201,7 @@ def play(
     """The run, over."""
     mount, name = Mount.create(vault), f"t-{secrets.token_hex(4)}"
     control_plane.create_namespace(name)
-    with hire(yard, control_plane, vault, name="traces", loglevel="debug") as operator:
+    with hire(yard, control_plane, vault, name="traces") as operator:
         play = Play(operator, settle(control_plane, name, mount), mount)
         play.perform()
         yield play

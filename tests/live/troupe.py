@@ -6,9 +6,10 @@ What a test checks (hashes, names, counts) is not here: each test works that out
 from __future__ import annotations
 
 import base64
+import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from leasehold.providers.vault import policy
 from testbed.controlplane import ControlPlane
 from testbed.mounts import Mount
 from testbed.operator import ACCOUNT, Operator
+from testbed.postgres import Postgres
 from testbed.processes import Yard
 from testbed.vault import Vault
 from testbed.wire import Wire
@@ -50,14 +52,24 @@ def until(what: str, probe: Callable[[], T], *, patience: float = PATIENCE) -> T
 
 @contextmanager
 def hire(
-    yard: Yard, plane: ControlPlane, vault: Vault, *, name: str, identity: bool = True, **settings: str
+    yard: Yard,
+    plane: ControlPlane,
+    vault: Vault,
+    *,
+    name: str,
+    identity: bool = True,
+    scoped: str = "",
 ) -> Iterator[Operator]:
     """Run an operator in a namespace of its own, `leasehold-NAME`; it is ready, and ends with the block.
 
-    With ``identity`` it has a Vault role of its own name, so that operators of other tests keep theirs.
+    With ``identity`` it has a Vault role of its own name, so that operators of other tests keep theirs. Not ``scoped``
+    to a namespace it serves all of them, so no other one may run; and it takes over the rights of the one before.
+    Everything is logged, so that whatever could show a secret has its chance.
     """
-    chosen = {f"LEASEHOLD_{key.upper()}": value for key, value in settings.items()}
-    operator = Operator(yard, plane, name=f"operator-{name}", namespace=f"leasehold-{name}", settings=chosen)
+    settings = {"LEASEHOLD_LOGLEVEL": "debug"}
+    operator = Operator(
+        yard, plane, name=f"operator-{name}", namespace=f"leasehold-{name}", scoped=scoped, settings=settings
+    )
     operator.install()
     if identity:
         role = operator.namespace
@@ -179,6 +191,43 @@ class Scene:
         return Wire(self.plane.url, ca_pem=self.plane.ca_pem, headers=headers)
 
 
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One role of the database engine, and what has become of its credentials."""
+
+    vault: Vault
+    postgres: Postgres
+    name: str
+
+    @property
+    def path(self) -> str:
+        """Where a credential is asked for."""
+        return f"database/creds/{self.name}"
+
+    def mints(self) -> int:
+        """Return how many credentials Vault has issued, by its audit log."""
+        count = 0
+        with self.vault.audit_log.open(encoding="utf-8") as lines:
+            for line in lines:
+                if f'"path":"{self.path}"' in line and (entry := json.loads(line))["type"] == "response":
+                    count += not entry.get("error")
+        return count
+
+    def leases(self) -> list[str]:
+        """Return the leases that Vault holds."""
+        answer = self.vault.ask("LIST", f"sys/leases/lookup/{self.path}")
+        return list(answer.body["data"]["keys"]) if answer.status == 200 else []
+
+    def users(self) -> set[str]:
+        """Return the users that PostgreSQL has."""
+        return {user for user in self.postgres.roles() if f"-{self.name}-" in user}
+
+    def valid_until(self, user: str) -> str:
+        """Return until when a user may log in, as PostgreSQL says."""
+        rows = self.postgres.query(f"SELECT rolvaliduntil AT TIME ZONE 'UTC' FROM pg_roles WHERE rolname = '{user}'")
+        return rows[0][0] if rows else ""
+
+
 def decode(secret: Any) -> dict[str, str]:
     """Return the values of a Secret as text; empty where there is none."""
     return {key: base64.b64decode(value).decode() for key, value in ((secret or {}).get("data") or {}).items()}
@@ -206,11 +255,6 @@ def sample(page: str, metric: str, **labels: str) -> float | None:
         if found and all(f'{key}="{value}"' in (found[1] or "") for key, value in labels.items()):
             return float(found[2])
     return None
-
-
-def drain(values: Sequence[str], text: str) -> list[str]:
-    """Return which of the values occur in a text."""
-    return [value for value in values if value in text]
 
 
 def refreshes(operator: Operator, scene: Scene, name: str) -> float:
