@@ -11,7 +11,7 @@ import kopf
 import structlog
 
 from leasehold import __version__
-from leasehold.cluster import access, keys, listing
+from leasehold.cluster import access, gist, keys, listing
 from leasehold.cluster.api import KubeApi
 from leasehold.cluster.credentials import KubeCredentials, Tokens
 from leasehold.cluster.events import KubeEvents
@@ -19,6 +19,7 @@ from leasehold.cluster.mirror import Mirror
 from leasehold.cluster.objects import KubeObjects
 from leasehold.cluster.records import KubeRecords
 from leasehold.cluster.secrets import KubeSecrets
+from leasehold.cluster.watch import SecretWatch
 from leasehold.cluster.workloads import KubeWorkloads
 from leasehold.domain.errors import DomainError
 from leasehold.domain.ports import Credentials, Identity, StoreRef
@@ -175,7 +176,15 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._lag.run(), name="lag")
             self._desk.house = await self._open()
-            await self._hear_all()
+            versions = await self._hear_all()
+            secrets = SecretWatch(
+                self._api,
+                self._clock,
+                namespace=self._settings.namespace,
+                heard=self._desk.heard,
+                fortune=self._watches,
+            )
+            group.create_task(secrets.run(versions[gist.SECRET]), name="secrets")
             group.create_task(self._events.run(), name="events")
             group.create_task(self._runner.run(), name="runner")
             group.create_task(self._figures(), name="figures")
@@ -191,7 +200,7 @@ class Operator:
         return House(
             view=self._mirror,
             secrets=KubeSecrets(self._api),
-            objects=KubeObjects(self._api),
+            objects=KubeObjects(self._api, noted=self._mirror.note_version),
             workloads=KubeWorkloads(self._api),
             records=self._records,
             events=self._events,
@@ -226,11 +235,15 @@ class Operator:
 
     # ------------------------------------------------------------------------------------------------------- hearing
 
-    async def _hear_all(self) -> None:
-        """Fill the mirror before the first pass: only then is what is absent really missing."""
-        for kind in self._desk.kinds:
-            version = await self._patiently(self._desk.hear_list, kind)
+    async def _hear_all(self) -> dict[str, str]:
+        """Fill the mirror before the first pass: only then is what is absent really missing.
+
+        Return the resourceVersion of each kind's list.
+        """
+        versions = {kind: await self._patiently(self._desk.hear_list, kind) for kind in self._desk.kinds}
+        for kind, version in versions.items():
             self._watches.go_on(listing.RESOURCES[kind].plural, version)
+        return versions
 
     async def _listen(self) -> None:
         """Run kopf: watches, reconnects, bookmarks."""
@@ -238,7 +251,7 @@ class Operator:
         resources = {
             kind: (place.group, place.version, place.plural)
             for kind, place in listing.RESOURCES.items()
-            if kind in self._desk.kinds
+            if kind in self._desk.kinds and kind != gist.SECRET
         }
         ear.register(registry, self._desk, resources)
         habits.log_in(

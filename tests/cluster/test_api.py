@@ -91,7 +91,7 @@ async def served(
 ) -> AsyncIterator[tuple[Server, KubeApi, ManualClock]]:
     """Start a server and a client of it; ``more`` are options of the client."""
     server, clock = Server(list(answers)), ManualClock()
-    app = web.Application()
+    app = web.Application(client_max_size=4 * 2**20)
     app.router.add_route("*", "/{tail:.*}", server.handle)
     async with TestServer(app, host="127.0.0.1") as listening:
         access = Access(str(listening.make_url("")).rstrip("/"), None, lambda: SecretBytes(token), "shop")
@@ -139,6 +139,19 @@ async def test_a_request_says_who_asks_for_what() -> None:
     assert headers["Audit-ID"] == "c-1"
     assert headers["User-Agent"] == "leasehold"
     assert orjson.loads(body) == {"a": 1}
+
+
+async def test_a_body_of_the_greatest_size_arrives() -> None:
+    value = "x" * 1_400_000  # a Secret of 1 MiB in base64
+    async with served(good()) as (server, api, _):
+        await api.send(Request("create", SECRETS, "shop", body={"data": {"password": value}}))
+    assert orjson.loads(server.seen[0][3]) == {"data": {"password": value}}
+
+
+async def test_what_is_made_is_named() -> None:
+    request = Request("create", SECRETS, "shop", body={"metadata": {"name": "db"}})
+    assert request.where == "secrets shop/db"
+    assert "secrets shop/db" in str(translate(request, 409, {"reason": "AlreadyExists"}, None))
 
 
 async def test_without_a_token_nothing_is_said_of_one() -> None:

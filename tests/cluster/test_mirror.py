@@ -210,6 +210,35 @@ def test_our_own_status_of_an_external_secret(ear: Ear) -> None:
     assert ear.mirror.note_status(Key(EXTERNAL_SECRET, "shop", "gone"), READY) == set()
 
 
+def test_an_echo_that_our_own_status_write_has_overtaken_is_past(ear: Ear) -> None:
+    users(ear)
+    ear.put(MAIN, spec=STORE_SPEC)  # version 16
+    ear.mirror.note_version(MAIN, "uid-main", "20")
+    ear.mirror.note_status(MAIN, READY)
+    ear.bodies[MAIN]["status"] = UNREADY  # what an earlier write of ours said
+    assert ear.put(MAIN, "MODIFIED", spec=STORE_SPEC) == set()
+    store = ear.mirror.store(STORE, "shop", "main")
+    assert store is not None
+    assert store.status.conditions[0].status == "True"
+    ear.version = 19
+    ear.bodies[MAIN]["status"] = READY
+    assert ear.put(MAIN, "MODIFIED", spec=STORE_SPEC) == set()  # our echo
+    # what a user changed before our write is told with its echo at the latest
+    ear.mirror.note_version(MAIN, "uid-main", "30")
+    ear.put(MAIN, "MODIFIED", spec={**STORE_SPEC, "controller": "x"}, generation=2)
+    ear.version = 29
+    assert "shop/db" in names(ear.put(MAIN, "MODIFIED", spec={**STORE_SPEC, "controller": "x"}, generation=2))
+
+
+def test_a_version_is_of_one_object(ear: Ear) -> None:
+    ear.put(DB, spec=spec())
+    ear.mirror.note_version(DB, "another", "99")
+    ear.mirror.note_version(WEB, "uid-web", "99")
+    assert ear.put(DB, "MODIFIED", spec=spec(), generation=2) == {DB}
+    ear.mirror.note_version(DB, "uid-db", "99")
+    assert ear.put(DB, "ADDED", spec=spec(), uid="another") == {DB}
+
+
 # -------------------------------------------------------------------------------------------------------------- targets
 
 
@@ -247,6 +276,17 @@ def test_an_earlier_version_than_our_write_is_no_news(ear: Ear) -> None:
     assert known is not None
     assert (known.resource_version, known.data_hash) == ("20", "ours")
     assert ear.secret(uid="another") == {DB}  # an object of its own is news, whatever its version
+
+
+def test_the_end_of_an_earlier_secret_is_not_that_of_ours(ear: Ear) -> None:
+    ear.put(DB, spec=spec())
+    ear.secret(uid="old")
+    ear.mirror.note_target("shop", "db", target("20", uid="new"))  # its end was told by a 404, not by the watch yet
+    ear.bodies[SECRET_DB]["metadata"]["resourceVersion"] = "15"
+    assert ear.hear(SECRET_DB, "DELETED") == set()
+    assert ear.mirror.target("shop", "db") is not None
+    ear.bodies[SECRET_DB]["metadata"]["resourceVersion"] = "21"
+    assert ear.hear(SECRET_DB, "DELETED") == {DB}
 
 
 def test_who_made_a_secret_is_indexed(ear: Ear) -> None:

@@ -169,10 +169,12 @@ class Storage:
     ) -> dict[str, Any]:
         """PATCH by server-side apply, forced: what the manager applied before and does not now goes."""
         place = _place(resource, namespace, name)
-        old = self._held(place)
         given = dict(config.get("metadata") or {})
+        if place not in self.objects:  # it would be made; who names a uid means one that is there
+            raise Refusal(409, "Conflict") if given.get("uid") else Refusal(422, "Invalid", "spec.selector")
+        old = self._held(place)
         _check_version(old, given)
-        for field in ("resourceVersion", "name", "namespace"):
+        for field in ("resourceVersion", "uid", "name", "namespace"):
             given.pop(field, None)
         wanted = {**{key: value for key, value in config.items() if key not in ("apiVersion", "kind")}}
         wanted["metadata"] = given

@@ -107,7 +107,7 @@ class Operation:
         self.desk.house = House(
             view=self.mirror,
             secrets=KubeSecrets(api),
-            objects=KubeObjects(api),
+            objects=KubeObjects(api, noted=self.mirror.note_version),
             workloads=KubeWorkloads(api),
             records=self.records,
             events=self.events,

@@ -8,13 +8,16 @@ DELETE, aiohttp itself sends it once more: ours name a version or a uid.)
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import urlencode
 
 import aiohttp
 import orjson
+from yarl import URL
 
 from leasehold.cluster.access import Access
 from leasehold.domain.errors import Conflict, Denied, DomainError, Misconfigured, Missing, Unavailable
@@ -22,9 +25,15 @@ from leasehold.domain.ports import Clock
 
 TIMEOUT = 30.0
 CONNECT_TIMEOUT = 5.0
+STREAMS = 1
+"""Connections for streams, beside those for requests."""
+SILENCE = 70.0
+"""Seconds without a word after which a stream counts as broken: the API server sends a bookmark each minute."""
 TRIES = 3
 LONGEST_WAIT = 10.0
 """Most seconds that one request waits for the server's Retry-After before its caller is told."""
+LARGE = 1024 * 1024
+"""Bytes of a body above which aiohttp wants a file, which it sends piece by piece."""
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
@@ -65,7 +74,7 @@ class Request:
     """One request, and the words by which its failure is told."""
 
     verb: str
-    """get | list | create | update | patch | delete."""
+    """get | list | watch | create | update | patch | delete."""
     resource: Resource
     namespace: str = ""
     name: str = ""
@@ -83,11 +92,12 @@ class Request:
     @property
     def where(self) -> str:
         """What the request is about."""
-        parts = "/".join(part for part in (self.namespace, self.name) if part)
+        made = self.body.get("metadata", {}).get("name", "") if isinstance(self.body, dict) else ""
+        parts = "/".join(part for part in (self.namespace, self.name or made) if part)
         return f"{self.label} {parts}" if parts else self.label
 
 
-_METHODS = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
+_WRITES = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
 
 
 def _ignore(*, verb: str, resource: str, code: str, seconds: float) -> None:
@@ -111,8 +121,10 @@ class KubeApi:
         self._clock, self._observe, self._correlation = clock, observe, correlation
         self._limit = asyncio.Semaphore(concurrency)
         timeout = aiohttp.ClientTimeout(total=TIMEOUT, connect=CONNECT_TIMEOUT)
-        self._connector = aiohttp.TCPConnector(limit=concurrency, ssl=access.tls or True, ttl_dns_cache=60)
-        self._session = aiohttp.ClientSession(connector=self._connector, timeout=timeout, auto_decompress=True)
+        self._connector = aiohttp.TCPConnector(limit=concurrency + STREAMS, ssl=access.tls or True, ttl_dns_cache=60)
+        self._session = aiohttp.ClientSession(
+            connector=self._connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
+        )
 
     async def close(self) -> None:
         """Close the connections."""
@@ -169,24 +181,51 @@ class KubeApi:
         # raised outside the handler: its error would keep the answer alive
         raise Unavailable(problem, path=request.where, remedy="check the address and what is in between")
 
-    def _open(self, request: Request) -> aiohttp.client._RequestContextManager:
+    async def stream(self, request: Request, *, opened: Callable[[], None]) -> AsyncIterator[bytes]:
+        """Yield the lines of an answer that does not end soon; ``opened`` is called where it begins.
+
+        It holds no slot of the requests. Raises as ``send`` does, Unavailable too where the answer breaks off.
+        """
+        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT, sock_read=SILENCE)
+        held = b""
+        try:
+            async with self._open(request, timeout=timeout) as answer:
+                if answer.status >= 300:
+                    told = _status(await answer.read())
+                    if answer.status == 401:
+                        self.access.renew()
+                    raise translate(request, answer.status, told, _retry_after(answer.headers, told))
+                opened()
+                async for part in answer.content.iter_any():
+                    *lines, held = (held + part).split(b"\n")
+                    for line in lines:
+                        yield line
+        except (TimeoutError, aiohttp.ClientError) as error:
+            problem = f"the API server does not go on ({type(error).__name__})"
+        else:
+            return
+        raise Unavailable(problem, path=request.where, remedy="it is tried again")
+
+    def _open(self, request: Request, **options: Any) -> aiohttp.client._RequestContextManager:
         headers = {"Accept": request.accept, "User-Agent": "leasehold"}
         if token := self.access.token():
             headers["Authorization"] = f"Bearer {token.reveal().decode()}"
         if identifier := self._correlation():
             headers["Audit-ID"] = identifier
-        data = None
+        data: bytes | io.BytesIO | None = None
         if request.body is not None:
             headers["Content-Type"] = request.content_type
-            data = request.body if isinstance(request.body, bytes) else orjson.dumps(request.body)
+            raw = request.body if isinstance(request.body, bytes) else orjson.dumps(request.body)
+            data = io.BytesIO(raw) if len(raw) > LARGE else raw
         path = request.resource.path(request.namespace, request.name, request.subresource)
+        query = f"?{urlencode(request.params)}" if request.params else ""
         return self._session.request(
-            _METHODS[request.verb],
-            self.access.server + path,
-            params=request.params or None,
+            _WRITES.get(request.verb, "GET"),
+            URL(self.access.server + path + query, encoded=True),  # names need no quoting, and it takes a while
             data=data,
             headers=headers,
             allow_redirects=False,
+            **options,
         )
 
     async def get(self, resource: Resource, namespace: str, name: str, **options: Any) -> Any | None:

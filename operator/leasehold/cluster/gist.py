@@ -82,10 +82,10 @@ def target_of(metadata: Mapping[str, Any]) -> Target:
 
 
 def outdated(seen: Target, known: Target) -> bool:
-    """Tell whether a watch still speaks of an earlier version of a Secret than the one that we know, say by our write.
+    """Tell whether a watch still speaks of an earlier version of a Secret than the one that we know."""
+    return seen.uid == known.uid and earlier(seen.resource_version, known.resource_version)
 
-    Versions of one object grow; those that are no numbers are not compared.
-    """
-    if seen.uid != known.uid or not (seen.resource_version.isdecimal() and known.resource_version.isdecimal()):
-        return False
-    return int(seen.resource_version) < int(known.resource_version)
+
+def earlier(seen: str, known: str) -> bool:
+    """Tell whether a resourceVersion came before another: they grow. Those that are no numbers are not compared."""
+    return seen.isdecimal() and known.isdecimal() and int(seen) < int(known)

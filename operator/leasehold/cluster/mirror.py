@@ -37,6 +37,8 @@ class _Entry:
     body: bytes
     mark: int
     """Hash of what wakes: a change of anything else is an echo."""
+    version: str
+    """The latest resourceVersion that is known: what a watch says of an earlier one is past."""
     refs: tuple[Key, ...] = ()
     """Stores and generators that an ExternalSecret names."""
     target: str = ""
@@ -64,7 +66,7 @@ class Mirror:
         metadata = body["metadata"]
         key = Key(kind, metadata.get("namespace") or "", metadata["name"])
         if event == "DELETED":
-            return self.drop(key)
+            return set() if kind == SECRET and self._is_past(key, metadata) else self.drop(key)
         self._lists.named(key, now=now, listed=event is None)
         if kind == SECRET:
             return self._put_target(key, metadata)
@@ -72,11 +74,19 @@ class Mirror:
             return self._put_namespace(key.name, metadata.get("labels") or {})
         return self._put_object(key, body)
 
+    def _is_past(self, key: Key, metadata: Mapping[str, Any]) -> bool:
+        """Tell whether an end that is heard came before what we know: it was made again since, perhaps by us."""
+        known = self._targets.get((key.namespace, key.name))
+        return known is not None and gist.earlier(metadata.get("resourceVersion", ""), known.resource_version)
+
     def _put_object(self, key: Key, body: Mapping[str, Any]) -> set[Key]:
+        before, version = self._objects.get(key), body["metadata"].get("resourceVersion", "")
+        uid = body["metadata"]["uid"]
+        if before is not None and before.uid == uid and gist.earlier(version, before.version):
+            return set()  # our own status write is ahead of the watch
         slim = gist.slim(body)
-        before = self._objects.get(key)
         mark = gist.mark(key.kind, slim)
-        entry = _Entry(slim["metadata"]["uid"], orjson.dumps(slim), mark)
+        entry = _Entry(uid, orjson.dumps(slim), mark, version)
         if key.kind == EXTERNAL_SECRET:
             self._index(key, before, entry, slim["spec"])
         self._objects[key] = entry
@@ -190,6 +200,12 @@ class Mirror:
         entry.body, entry.mark = orjson.dumps(slim), mark
         self._parsed.pop(key, None)
         return set(self._users.get(key, ())) if changed else set()
+
+    def note_version(self, key: Key, uid: str, version: str) -> None:
+        """Take the version that our own status write made: echoes of earlier ones are past."""
+        entry = self._objects.get(key)
+        if entry is not None and entry.uid == uid and gist.earlier(entry.version, version):
+            entry.version = version
 
     def note_target(self, namespace: str, name: str, target: Target | None) -> None:
         """Take our own write of a Secret (None: deleted)."""

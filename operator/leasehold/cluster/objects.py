@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from leasehold.api.externalsecret import ExternalSecret
@@ -20,12 +20,16 @@ RESOURCES: Mapping[str, Resource] = {
 """Kind -> its place in the API."""
 
 
+def _ignore(key: Key, uid: str, version: str) -> None:
+    pass
+
+
 class KubeObjects:
     """ports.Objects on the API server."""
 
-    def __init__(self, api: KubeApi) -> None:
-        """Take the client."""
-        self._api = api
+    def __init__(self, api: KubeApi, *, noted: Callable[[Key, str, str], None] = _ignore) -> None:
+        """Take the client, and whom to tell of each write: key, uid and the resourceVersion that it made."""
+        self._api, self._noted = api, noted
 
     async def patch_status(self, key: Key, patch: Mapping[str, Any]) -> None:
         """Merge-patch the status subresource; an object that is gone is success."""
@@ -40,6 +44,7 @@ class KubeObjects:
             content_type=MERGE_PATCH,
         )
         try:
-            await self._api.send(request)
+            metadata = (await self._api.send(request))["metadata"]
         except Missing:
             return
+        self._noted(key, metadata["uid"], metadata["resourceVersion"])

@@ -52,7 +52,12 @@ class KubeWorkloads:
         body = {
             "apiVersion": "apps/v1",
             "kind": ref.kind,
-            "metadata": {"name": ref.name, "namespace": ref.namespace, "resourceVersion": workload.resource_version},
+            "metadata": {
+                "name": ref.name,
+                "namespace": ref.namespace,
+                "resourceVersion": workload.resource_version,
+                "uid": workload.uid,  # without it a workload that is gone is tried to be made: 422 instead of 409
+            },
             "spec": {"template": {"metadata": {"annotations": dict(annotations)}}},
         }
         request = Request(
