@@ -170,7 +170,7 @@ async def test_an_outage_longer_than_the_lease_ends_in_one_new_credential(town: 
 
 
 @pytest.mark.parametrize("leased", [False, True])
-async def test_the_api_server_is_away_for_ten_seconds(town: Town, leased: bool) -> None:  # noqa: FBT001
+async def test_the_api_server_is_away_for_ten_seconds(town: Town, leased: bool) -> None:
     (town.leased if leased else town.secret)(**({} if leased else {"refreshInterval": "5s"}))
     op = await town.start()
     town.vault.put("app/db", SECOND)

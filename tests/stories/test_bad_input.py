@@ -193,7 +193,7 @@ async def test_a_login_that_breaks_after_the_first_read_keeps_the_secret(town: T
 
 
 @pytest.mark.parametrize("at_store", [True, False])
-async def test_what_belongs_to_another_class_is_not_touched(town: Town, at_store: bool) -> None:  # noqa: FBT001
+async def test_what_belongs_to_another_class_is_not_touched(town: Town, at_store: bool) -> None:
     if at_store:
         town.store(controller="other")
         town.secret()

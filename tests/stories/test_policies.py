@@ -1,4 +1,4 @@
-"""creationPolicy and deletionPolicy: what happens to a Secret that is there, is missing, drifts, or loses its source."""
+"""creationPolicy and deletionPolicy: a Secret that is there, is missing, drifts, or loses its source."""
 
 from typing import Any
 
@@ -66,7 +66,7 @@ async def test_drift_is_repaired_at_once_and_costs_no_status(
     town: Town,
     policy: str,
     repaired: bool,
-    recreated: bool,  # noqa: FBT001  # a table of outcomes
+    recreated: bool,  # a table of outcomes
 ) -> None:
     if policy == "Merge":
         town.cluster.put_secret(SHOP, "db", **FOREIGN)
@@ -138,7 +138,7 @@ async def test_where_the_source_is_gone_and_comes_back(town: Town, creation: str
 async def test_one_missing_key_of_two_vanishes_only_where_the_policy_lets_it(
     town: Town,
     deletion: str,
-    kept: bool,  # noqa: FBT001  # a table of outcomes
+    kept: bool,  # a table of outcomes
 ) -> None:
     town.vault.put("app/other", {"token": "canary-token"})
     both = [

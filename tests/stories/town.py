@@ -21,7 +21,7 @@ from leasehold.providers.vault.transport import Reply, Request, Wiring
 from leasehold.telemetry import correlation
 from leasehold.telemetry.metrics import Metrics
 from tests.worlds.clock import ManualClock
-from tests.worlds.cluster import SYSTEM, ClusterWorld
+from tests.worlds.cluster import SYSTEM, ClusterWorld, Crash
 from tests.worlds.operation import Operation, house
 from tests.worlds.vault import DatabaseRole, VaultWorld
 from tests.worlds.vault_tokens import Role
@@ -59,6 +59,10 @@ class Town:
         """Requests that were sent to Vault, answered or not."""
         self.hanging = False
         """Vault takes requests and says nothing; callers wait to their own limit."""
+        self.crash_before: int | None = None
+        """So many further requests to Vault pass; then the process ends before one is sent."""
+        self.crash_after: int | None = None
+        """So many further requests to Vault pass; then the process ends after one was answered."""
         self.status: tuple[int, dict[str, str]] | None = None
         """Vault's answer to everything, where set: status and headers."""
         self._op: Operation | None = None
@@ -78,7 +82,7 @@ class Town:
         self.account("app")
         self.store()
 
-    # ------------------------------------------------------------------------------------------------ what users write
+    # ----------------------------------------------------------------------------------------------- what users write
 
     def account(self, name: str) -> None:
         """Make a ServiceAccount."""
@@ -108,10 +112,10 @@ class Town:
         self.generator()
         self.secret(name, **{"dataFrom": LEASED, "refreshInterval": "1h", **spec})
 
-    def generator(self, **more: Any) -> None:
-        """Write the VaultDynamicSecret "creds"."""
+    def generator(self, name: str = "creds", **more: Any) -> None:
+        """Write a VaultDynamicSecret."""
         spec = {"path": "database/creds/app", "provider": self.provider("tenant"), **more}
-        self._put("VaultDynamicSecret", "creds", spec, api="generators.external-secrets.io/v1alpha1")
+        self._put("VaultDynamicSecret", name, spec, api="generators.external-secrets.io/v1alpha1")
 
     def deployment(self, name: str = "web", *, secret: str = "db", key: str = "password") -> None:
         """Write a Deployment that reads a key into its environment."""
@@ -138,7 +142,7 @@ class Town:
             "ExternalSecret", name, lambda body: body["metadata"].setdefault("annotations", {}).update(annotations)
         )
 
-    # ------------------------------------------------------------------------------------------------------ the operator
+    # ----------------------------------------------------------------------------------------------------- the operator
 
     @property
     def op(self) -> Operation:
@@ -166,7 +170,7 @@ class Town:
     def _connect(self, wiring: Wiring) -> Wire:
         return Wire(self, wiring)
 
-    # -------------------------------------------------------------------------------------------------------- what is so
+    # ------------------------------------------------------------------------------------------------------- what is so
 
     def data(self, name: str = "db") -> dict[str, str] | None:
         """Return the texts of a Secret in shop."""
@@ -212,14 +216,18 @@ class Town:
 
     def works(self, name: str = "db") -> bool:
         """Tell whether the database lets the published user in."""
+        return self.lets_in((self.data(name) or {}).get("username"))
+
+    def lets_in(self, user: str | None) -> bool:
+        """Tell whether the database lets a user in."""
         self.vault.book.reap()
-        return ((self.data(name) or {}).get("username")) in self.vault.book.users
+        return user in self.vault.book.users
 
     def writes(self, plural: str = "secrets", *, namespace: str = SHOP) -> int:
         """How many writing requests for a resource arrived, by plural and subresource."""
         return sum(_writes(call, plural, namespace) for call in self.cluster.calls)
 
-    # ------------------------------------------------------------------------------------------------------------ canary
+    # ----------------------------------------------------------------------------------------------------------- canary
 
     def leaks(self) -> list[str]:
         """Return the places where a canary shows that are no data of a Secret."""
@@ -233,6 +241,16 @@ class Town:
             places.append((f"{body.get('kind')} {body['metadata']['name']}", json.dumps(told)))
         places += [("agenda", str(key)) for key in self._op.looked] if self._op else []
         return [place for place, text in places if any(canary in text for canary in CANARIES)]
+
+    def close(self) -> None:
+        """End the story: fail where a secret showed or a pass ended with a bug; forget what was said."""
+        said = self.logs.getvalue()
+        assert self.leaks() == [], "a secret shows"
+        assert "pass_crashed" not in said, "a pass ended with a bug"
+        assert "pass_restless" not in said, "a key asked for the next look again and again"
+        self.errors.clear()
+        self.logs.seek(0)
+        self.logs.truncate()
 
 
 def _writes(call: KubeRequest, plural: str, namespace: str) -> bool:
@@ -254,7 +272,18 @@ class Wire:
         if self._town.status is not None:
             code, headers = self._town.status
             return Reply(code, headers, b'{"errors": ["canary: what Vault says"]}')
-        return await self._inner.send(request)
+        if self._strikes("crash_before"):
+            raise Crash("before a request to Vault")
+        reply = await self._inner.send(request)
+        if self._strikes("crash_after"):
+            raise Crash("after a request to Vault")
+        return reply
+
+    def _strikes(self, fault: str) -> bool:
+        left = getattr(self._town, fault)
+        if left is not None:
+            setattr(self._town, fault, left - 1 if left else None)
+        return left == 0
 
     async def close(self) -> None:
         """Close."""
