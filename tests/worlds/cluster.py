@@ -20,7 +20,8 @@ import orjson
 
 from leasehold.cluster import gist, listing, workloads
 from leasehold.cluster.access import Access
-from leasehold.cluster.api import ACCOUNTS, CONFIG_MAPS, EVENTS, MERGE_PATCH, SECRETS, Request, Resource, translate
+from leasehold.cluster.answers import translate
+from leasehold.cluster.api import ACCOUNTS, CONFIG_MAPS, EVENTS, MERGE_PATCH, SECRETS, Request, Resource
 from leasehold.cluster.credentials import KubeCredentials, Tokens
 from leasehold.domain import desired
 from leasehold.domain.errors import Missing, Unavailable

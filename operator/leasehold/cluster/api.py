@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -20,13 +20,12 @@ import orjson
 from yarl import URL
 
 from leasehold.cluster.access import Access
-from leasehold.domain.errors import Conflict, Denied, DomainError, Misconfigured, Missing, Unavailable
+from leasehold.cluster.answers import TurnedAway, Unknown, retry_after, status, translate
+from leasehold.domain.errors import Missing, Unavailable
 from leasehold.domain.ports import Clock
 
 TIMEOUT = 30.0
 CONNECT_TIMEOUT = 5.0
-STREAMS = 1
-"""Connections for streams, beside those for requests."""
 SILENCE = 70.0
 """Seconds without a word after which a stream counts as broken: the API server sends a bookmark each minute."""
 TRIES = 3
@@ -121,10 +120,10 @@ class KubeApi:
         self._clock, self._observe, self._correlation = clock, observe, correlation
         self._limit = asyncio.Semaphore(concurrency)
         timeout = aiohttp.ClientTimeout(total=TIMEOUT, connect=CONNECT_TIMEOUT)
-        self._connector = aiohttp.TCPConnector(limit=concurrency + STREAMS, ssl=access.tls or True, ttl_dns_cache=60)
-        self._session = aiohttp.ClientSession(
-            connector=self._connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
-        )
+        # one more for the stream, which holds no slot
+        self._connector = aiohttp.TCPConnector(limit=concurrency + 1, ssl=access.tls or True, ttl_dns_cache=60)
+        jar = aiohttp.DummyCookieJar()
+        self._session = aiohttp.ClientSession(connector=self._connector, timeout=timeout, cookie_jar=jar)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -172,8 +171,8 @@ class KubeApi:
             seconds = self._clock.monotonic() - started
             self._observe(verb=request.verb, resource=request.label, code=code, seconds=seconds)
         if answer.status >= 300:
-            told = _status(raw)
-            raise translate(request, answer.status, told, _retry_after(answer.headers, told))
+            told = status(raw)
+            raise translate(request, answer.status, told, retry_after(answer.headers, told))
         try:
             return orjson.loads(raw) if raw else {}
         except ValueError:
@@ -191,10 +190,8 @@ class KubeApi:
         try:
             async with self._open(request, timeout=timeout) as answer:
                 if answer.status >= 300:
-                    told = _status(await answer.read())
-                    if answer.status == 401:
-                        self.access.renew()
-                    raise translate(request, answer.status, told, _retry_after(answer.headers, told))
+                    told = status(await answer.read())
+                    raise translate(request, answer.status, told, retry_after(answer.headers, told))
                 opened()
                 async for part in answer.content.iter_any():
                     *lines, held = (held + part).split(b"\n")
@@ -202,9 +199,7 @@ class KubeApi:
                         yield line
         except (TimeoutError, aiohttp.ClientError) as error:
             problem = f"the API server does not go on ({type(error).__name__})"
-        else:
-            return
-        raise Unavailable(problem, path=request.where, remedy="it is tried again")
+            raise Unavailable(problem, path=request.where, remedy="it is tried again") from None
 
     def _open(self, request: Request, **options: Any) -> aiohttp.client._RequestContextManager:
         headers = {"Accept": request.accept, "User-Agent": "leasehold"}
@@ -234,74 +229,3 @@ class KubeApi:
             return await self.send(Request("get", resource, namespace, name, **options))
         except Missing:
             return None
-
-
-class TurnedAway(Unavailable):
-    """The server did not act: the very same request may be sent again."""
-
-
-class Unknown(Denied):
-    """The server does not know our token (401): it did not act either."""
-
-
-def translate(request: Request, status: int, told: Mapping[str, Any], retry_after: float | None) -> DomainError:
-    """Return the error of an answer; the server's message is not quoted, it may carry values of a Secret."""
-    where = request.where
-    if status == 401:
-        return Unknown("the API server does not know the operator", path=where, remedy="check the operator's token")
-    if status == 403:
-        return _forbidden(request, told)
-    if status == 404:
-        return Missing("it does not exist", path=where, remedy="check name and namespace")
-    if status in (409, 410):
-        return Conflict(_moved(status, told), path=where, remedy="it is looked at again")
-    if status == 429 or (status >= 500 and retry_after is not None):
-        return TurnedAway("the API server is busy", path=where, remedy="it is tried again", retry_after=retry_after)
-    if status >= 500 or status == 408:
-        return Unavailable(f"the API server failed ({status})", path=where, remedy="it is tried again")
-    fields = ", ".join(dict.fromkeys(field for cause in _causes(told) if (field := str(cause.get("field", "")))))
-    detail = f"{told.get('reason') or status}{': ' + fields if fields else ''}"
-    return Misconfigured(f"the API server refuses it ({detail})", path=where, remedy="mend the object")
-
-
-def _moved(status: int, told: Mapping[str, Any]) -> str:
-    if status == 410:
-        return "the list was not read in time"
-    return "it exists already" if told.get("reason") == "AlreadyExists" else "it changed in between"
-
-
-def _forbidden(request: Request, told: Mapping[str, Any]) -> DomainError:
-    """Tell a missing right from a namespace that ends, a quota that is used up, and the word of an admission plug-in.
-
-    The server has one reason for all of them; its message is looked into and not quoted.
-    """
-    where, message = request.where, str(told.get("message", ""))
-    if any(cause.get("reason") == "NamespaceTerminating" for cause in _causes(told)):
-        return Denied("its namespace is being deleted", path=where, remedy="nothing is to be done")
-    if "exceeded quota" in message:
-        return Denied("the ResourceQuota of its namespace is used up", path=where, remedy="raise the quota")
-    if message and "cannot" not in message:
-        return Denied("an admission rule of the cluster refuses it", path=where, remedy="ask who owns the rule")
-    remedy = "grant it in the operator's role, or check its scope"
-    return Denied(f"the operator may not {request.verb} {request.label}", path=where, remedy=remedy)
-
-
-def _causes(told: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    return (told.get("details") or {}).get("causes") or ()
-
-
-def _status(raw: bytes) -> Mapping[str, Any]:
-    try:
-        told = orjson.loads(raw)
-    except ValueError:
-        return {}
-    return told if isinstance(told, dict) and told.get("kind") == "Status" else {}
-
-
-def _retry_after(headers: Mapping[str, str], told: Mapping[str, Any]) -> float | None:
-    """Return the seconds of the header, or those of the Status; a date in the header is not what API servers send."""
-    text = headers.get("Retry-After", "")
-    if text.isdecimal():
-        return float(text)
-    seconds = (told.get("details") or {}).get("retryAfterSeconds")
-    return float(seconds) if isinstance(seconds, int) and seconds > 0 else None
