@@ -1,4 +1,4 @@
-"""kopf as our ear, on a real API server: what is heard, what wakes whom, and what a gap in the watch hides."""
+"""Our ears on a real API server, kopf and the watch of Secrets: what is heard, what wakes whom, what a gap hides."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import kopf
 import pytest
 
 from leasehold.cluster import gist, listing
+from leasehold.cluster.api import KubeApi, Request
 from leasehold.cluster.mirror import Mirror
+from leasehold.cluster.watch import SecretWatch
+from leasehold.domain.errors import Unavailable
 from leasehold.domain.facts import Key
 from leasehold.handlers import ear, habits
 from leasehold.handlers.desk import Desk
@@ -40,8 +43,30 @@ class Clock(SystemClock):
         return super().monotonic() + self.ahead
 
 
+class Wire:
+    """The operator's client behind a gate: what the watch of Secrets needs of `KubeApi`."""
+
+    def __init__(self, api: KubeApi, gate: asyncio.Event) -> None:
+        self._api, self._gate = api, gate
+
+    async def send(self, request: Request) -> Any:
+        """Send a request while the gate is open."""
+        self._check()
+        return await self._api.send(request)
+
+    async def stream(self, request: Request, *, opened: Callable[[], None]) -> AsyncIterator[bytes]:
+        """Open a stream while the gate is open."""
+        self._check()
+        async for line in self._api.stream(request, opened=opened):
+            yield line
+
+    def _check(self) -> None:
+        if not self._gate.is_set():
+            raise Unavailable("the network is down")
+
+
 class Post:
-    """kopf, mirror and agenda as the operator joins them, for one namespace; nothing is ever looked at."""
+    """The ears, mirror and agenda as the operator joins them, for one namespace; nothing is ever looked at."""
 
     def __init__(self, bench: LiveBench) -> None:
         self.bench, self.clock, self.mirror = bench, Clock(), Mirror()
@@ -54,9 +79,18 @@ class Post:
         self.open.set()
         self.bodies: list[Any] = []
         self.lists: list[str] = []
+        del places[gist.SECRET]
         self._places = {kind: (place.group, place.version, place.plural) for kind, place in places.items()}
+        self._secrets = SecretWatch(
+            cast("Any", Wire(bench.api, self.open)),
+            self.clock,
+            namespace=bench.namespace,
+            heard=self.heard,
+            fortune=self.watches,
+        )
         self._deaf = asyncio.Event()
         self._task: asyncio.Future[None] | None = None
+        self._watching: asyncio.Future[Any] | None = None
 
     def heard(self, kind: str, event: str | None, body: Any) -> None:
         """Take one event, as the desk does, and keep it."""
@@ -70,9 +104,11 @@ class Post:
 
     async def start(self) -> None:
         """Hear everything once, then watch."""
-        for kind in self.desk.kinds:
-            await self.desk.hear_list(kind)
+        versions = {kind: await self.desk.hear_list(kind) for kind in self.desk.kinds}
         self.looked_at()
+        self._watching = asyncio.ensure_future(self._secrets.run(versions[gist.SECRET]))
+        for kind in self._places:
+            self.watches.go_on(listing.RESOURCES[kind].plural, versions[kind])
         registry = kopf.OperatorRegistry()
         ear.register(registry, self, self._places)
         habits.log_in(
@@ -108,6 +144,9 @@ class Post:
 
     async def stop(self) -> None:
         """End the watches."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
         self._deaf.set()
         if self._task is not None:
             with contextlib.suppress(TimeoutError):
@@ -117,7 +156,8 @@ class Post:
         """Wait until something is so."""
         async with asyncio.timeout(PATIENCE):
             while not probe():
-                assert self._task is None or not self._task.done(), "the watches have ended"
+                for task in (self._task, self._watching):
+                    assert task is None or not task.done(), "a watch has ended"
                 await asyncio.sleep(0.02)
 
     def looked_at(self) -> set[Key]:
