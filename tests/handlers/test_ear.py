@@ -55,9 +55,9 @@ def test_handlers_are_coroutines(registry: kopf.OperatorRegistry) -> None:
 @pytest.mark.parametrize("kind", [None, "ADDED", "MODIFIED", "DELETED"])
 async def test_an_event_is_passed_on_as_it_is_and_nothing_returned(kind: str | None) -> None:
     listener, registry = Ear(), kopf.OperatorRegistry()
-    ear.register(registry, listener, {"Secret": ear.SECRETS})
+    ear.register(registry, listener, {"Namespace": ear.NAMESPACES})
     (handler,) = registry._watching._handlers
     body = {"metadata": {"name": "db"}}
     assert await handler.fn(event={"type": kind, "object": body}, name="db", logger=None) is None
-    assert listener.told == [("Secret", kind, body)]
+    assert listener.told == [("Namespace", kind, body)]
     assert listener.told[0][2] is body  # no copy of thousands

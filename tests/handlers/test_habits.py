@@ -18,7 +18,6 @@ from aiohttp.test_utils import TestServer
 from leasehold.cluster import listing
 from leasehold.domain.errors import Misconfigured
 from leasehold.handlers import habits
-from leasehold.handlers.ear import SECRETS
 from leasehold.handlers.watches import Watches
 from tests.worlds.clock import ManualClock
 
@@ -39,10 +38,6 @@ def test_kopf_writes_nothing_and_waits_for_nothing() -> None:
     assert chosen.watching.chunk_size == listing.CHUNK
     assert (chosen.networking.request_timeout, chosen.networking.connect_timeout) == (30, 5)
     assert logging.getLogger("kopf.objects").level == logging.WARNING
-
-
-def test_secrets_are_selected_by_the_server() -> None:
-    assert habits.settings().watching.label_selectors[SECRETS] == listing.SELECTOR
 
 
 def test_storages_store_nothing() -> None:
@@ -131,16 +126,15 @@ class Door:
                 yield ask
 
 
-ALL, ONE = "/api/v1/secrets", "/api/v1/namespaces/shop/secrets"
+ALL, ONE = "/api/v1/namespaces", "/api/v1/namespaces/shop"
 ES = "/apis/external-secrets.io/v1/externalsecrets"
 
 
-@pytest.mark.parametrize("path", [ALL, ONE, "/api/v1/namespaces"])
-async def test_lists_and_watches_of_secrets_are_of_metadata(path: str) -> None:
+async def test_lists_and_watches_of_namespaces_are_of_metadata() -> None:
     door = Door()
     async with door.open() as ask:
-        await ask(path)
-        await ask(f"{path}?watch=true&resourceVersion=1")
+        await ask(ALL)
+        await ask(f"{ALL}?watch=true&resourceVersion=1")
     assert [request.headers["Accept"] for request in door.seen] == [
         "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
         "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
@@ -149,7 +143,7 @@ async def test_lists_and_watches_of_secrets_are_of_metadata(path: str) -> None:
 
 @pytest.mark.parametrize(
     ("path", "method"),
-    [(ES, "GET"), (f"{ES}?watch=true", "GET"), ("/apis", "GET"), (ONE, "POST"), (f"{ONE}/db", "GET")],
+    [(ES, "GET"), (f"{ES}?watch=true", "GET"), ("/apis", "GET"), (ALL, "POST"), (ONE, "GET")],
 )
 async def test_everything_else_is_as_kopf_asks(path: str, method: str) -> None:
     door = Door()
@@ -192,18 +186,18 @@ async def test_a_metadata_list_without_items_has_an_empty_list() -> None:
 
 async def test_the_first_list_is_what_was_heard_already() -> None:
     door = Door()
-    door.watches.go_on("secrets", "17")
+    door.watches.go_on("namespaces", "17")
     async with door.open() as ask:
         assert await ask(f"{ALL}?limit=500") == (200, {"items": [], "metadata": {"resourceVersion": "17"}})
         assert door.listed == []  # nothing is in doubt for it
         assert await ask(f"{ALL}?limit=500") == (200, {"items": [{"metadata": {}}]})
     assert [request.query["limit"] for request in door.seen] == ["1", "500"]
-    assert door.listed == ["Secret"]
+    assert door.listed == ["Namespace"]
 
 
 async def test_a_first_list_that_is_refused_is_refused() -> None:
     door = Door()
-    door.watches.go_on("secrets", "17")
+    door.watches.go_on("namespaces", "17")
     door.answer = lambda: web.json_response({"kind": "Status"}, status=403)
     async with door.open() as ask:
         assert (await ask(ALL))[0] == 403

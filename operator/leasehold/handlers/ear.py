@@ -1,4 +1,4 @@
-"""Which resources are heard, and what is done with an event: it is handed to ``Ear`` and nothing else."""
+"""Which resources kopf hears (not Secrets: ``cluster.watch``), and what is done with an event: ``Ear`` takes it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import kopf
 
-SECRETS = ("", "v1", "secrets")
 NAMESPACES = ("", "v1", "namespaces")
 
 

@@ -16,14 +16,13 @@ import orjson
 
 from leasehold.domain.errors import DomainError
 from leasehold.domain.ports import Clock
-from leasehold.handlers.ear import SECRETS
 from leasehold.handlers.watches import Watches
 
 UNUSED_FINALIZER = "leasehold.dev/kopf-unused"
 """kopf removes the finalizer of this name where it finds it, so it must be nobody's."""
 _NO_ITEMS = b'"items":null'
-METADATA_ONLY = frozenset({"secrets", "namespaces"})
-"""Plurals of which only metadata is asked for: no Secret's data ever reaches the process by a watch."""
+METADATA_ONLY = frozenset({"namespaces"})
+"""Plurals of which only metadata is asked for."""
 LOGIN_EVERY = 5.0
 """Least seconds between two logins of kopf's."""
 
@@ -85,7 +84,6 @@ def settings() -> kopf.OperatorSettings:
     chosen.queueing.worker_limit = None
     chosen.watching.chunk_size = 500
     chosen.watching.server_timeout = 600
-    chosen.watching.label_selectors[SECRETS] = "reconcile.external-secrets.io/managed=true"
     chosen.networking.request_timeout, chosen.networking.connect_timeout = 30, 5
     chosen.networking.error_backoffs = Backoffs()
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
