@@ -5,6 +5,7 @@ import pytest
 from leasehold.domain import changes, desired
 from leasehold.domain.changes import Owned, Taken
 from leasehold.domain.desired import Shape
+from leasehold.domain.errors import Misconfigured
 from tests.worlds.objects import external_secret, live_secret, values
 
 MANAGED, CREATED_BY, HASH = desired.LABEL_MANAGED, desired.LABEL_CREATED_BY, desired.ANNOTATION_HASH
@@ -225,7 +226,7 @@ def test_owner_references_of_others_stay_in_their_place(policy, before, after):
         (True, True, "1", True, False),
         (True, False, "0", True, False),  # ESO freezes what is there
         (False, False, "0", None, False),
-        (False, True, "0", True, False),  # the write is refused by the API server
+        (False, True, "1", True, False),
     ],
 )
 def test_immutable_targets_keep_their_data(wanted_frozen, live_frozen, data, frozen, held_back):
@@ -235,3 +236,11 @@ def test_immutable_targets_keep_their_data(wanted_frozen, live_frozen, data, fro
     assert change.wanted.immutable is frozen
     assert change.wanted.data == (live.data if wanted_frozen else SHAPE.data)
     assert change.wanted.labels[MANAGED] == "true"  # metadata is updated all the same
+
+
+def test_somebody_s_immutable_secret_is_named_before_the_api_server_refuses_it():
+    live = live_secret(values(a="0"), immutable=True)
+    with pytest.raises(Misconfigured, match="it is immutable and holds other data") as caught:
+        changes.change(wanting(), SHAPE, live)
+    assert caught.value.path == "Secret shop/db"
+    assert caught.value.remedy == "delete it, or use another target.name"

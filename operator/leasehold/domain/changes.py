@@ -40,6 +40,7 @@ def change(secret: ExternalSecret, shape: Shape, live: LiveSecret | None) -> Cha
     Raises:
         Owned: the target belongs to another ExternalSecret.
         Taken: the target is controlled by another kind of object.
+        Misconfigured: the target is immutable by another's will, and holds other data.
     """
     if live is None:
         return Change(_create(secret, shape), needed=True)
@@ -53,6 +54,7 @@ def change(secret: ExternalSecret, shape: Shape, live: LiveSecret | None) -> Cha
     else:
         kept = {key: value for key, value in live.data.items() if key not in owned.data}
         data = {**(kept if desired.merges(secret) else {}), **shape.data}
+        _refuse_immutable(secret, live, data)
         labels = _without(_strings(live.metadata, "labels"), owned.labels) | dict(shape.labels)
         annotations = _without(_strings(live.metadata, "annotations"), owned.annotations) | dict(shape.annotations)
     wanted = WantedSecret(
@@ -70,6 +72,16 @@ def change(secret: ExternalSecret, shape: Shape, live: LiveSecret | None) -> Cha
         uid=str(live.metadata.get("uid", "")),
     )
     return Change(wanted, needed=_differs(wanted, live), held_back=frozen and live.immutable and _lacks(live, shape))
+
+
+def _refuse_immutable(secret: ExternalSecret, live: LiveSecret, data: SecretMap) -> None:
+    """Raise where the API server would refuse the data: it says only that the object is invalid."""
+    if live.immutable and _unequal(data, live.data):
+        raise Misconfigured(
+            "it is immutable and holds other data",
+            path=f"Secret {secret.metadata.namespace}/{desired.target_name(secret)}",
+            remedy="delete it, or use another target.name",
+        )
 
 
 def _create(secret: ExternalSecret, shape: Shape) -> WantedSecret:

@@ -34,6 +34,8 @@ async def keep(house: House, secret: ExternalSecret, record: LeaseRecord, verdic
         return
     if verdict.old is not None:
         changed = await _old(house, secret, held, verdict.old, verdict.step)
+        if verdict.step is Step.REVOKE:
+            _tell_retired(house, secret, verdict.source, verdict.old)
     elif verdict.step is Step.RENEW_OWNER:
         changed = await _renew_owner(house, held)
     elif verdict.step is Step.LOOK_UP:
@@ -138,7 +140,7 @@ async def _old(
     house: House, secret: ExternalSecret, held: SourceRecord, old: OldLease, step: Step | None
 ) -> SourceRecord:
     if step is Step.REVOKE:
-        return await _retire(house, secret, held, old)
+        return await _retire(house, held, old)
     keeper = await _keeper(house, held, old.lease)
     now = house.clock.now()
     if step is Step.SHRINK:
@@ -179,7 +181,7 @@ async def _shrink(
     return transitions.shrunk(held, old, until=now + min(left, grace))
 
 
-async def _retire(house: House, secret: ExternalSecret, held: SourceRecord, old: OldLease) -> SourceRecord:
+async def _retire(house: House, held: SourceRecord, old: OldLease) -> SourceRecord:
     """Revoke the owner of an old lease, which clears strays too; once all has ended there is nothing to revoke."""
     now = house.clock.now()
     try:
@@ -187,14 +189,18 @@ async def _retire(house: House, secret: ExternalSecret, held: SourceRecord, old:
     except DomainError:
         if now < max(old.lease.expires_at, old.lease.owner_expires_at or 0.0):
             raise
-    if old.until is not None and old.until > old.replaced_at:
-        house.events.emit(
-            look.key_of(secret),
-            uid=secret.metadata.uid,
-            reason=EventReason.LEASE_RETIRED,
-            message="the replaced credential's grace has ended and it was revoked",
-        )
     return transitions.ended(held, old)
+
+
+def _tell_retired(house: House, secret: ExternalSecret, source: str, old: OldLease) -> None:
+    if old.until is None or old.until <= old.replaced_at:
+        return  # it had ended before, or was never used
+    house.events.emit(
+        look.key_of(secret),
+        uid=secret.metadata.uid,
+        reason=EventReason.LEASE_RETIRED,
+        message=f"{source}: the replaced credential's grace has ended and it was revoked",
+    )
 
 
 async def _end(house: House, held: SourceRecord, lease: Lease) -> None:
