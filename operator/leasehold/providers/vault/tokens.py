@@ -23,8 +23,9 @@ RENEW_AT = 2 / 3
 """Share of a token's life after which a use renews it."""
 STALE_AT = 0.9
 """Share of the life of a token that cannot be renewed after which a use logs in afresh."""
-HOLD = 5.0
-"""Seconds for which a refused login is not tried again."""
+HOLD = 3.0
+"""Seconds for which a refused login is not tried again. Less than any pause between two looks of one object, which
+would hear of the old refusal otherwise."""
 SECOND_LOOK = 30.0
 """Least age of a login whose denial is checked by logging in afresh: policies of a role count at the login only."""
 RETRIES = 2
