@@ -26,7 +26,9 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "ClusterSecretStore": ("external-secrets.io/v1", "clustersecretstores"),
     "VaultDynamicSecret": ("generators.external-secrets.io/v1alpha1", "vaultdynamicsecrets"),
     "ClusterRole": ("rbac.authorization.k8s.io/v1", "clusterroles"),
+    "ClusterRoleBinding": ("rbac.authorization.k8s.io/v1", "clusterrolebindings"),
     "Role": ("rbac.authorization.k8s.io/v1", "roles"),
+    "RoleBinding": ("rbac.authorization.k8s.io/v1", "rolebindings"),
     "Secret": ("v1", "secrets"),
     "ConfigMap": ("v1", "configmaps"),
     "ServiceAccount": ("v1", "serviceaccounts"),
@@ -35,7 +37,9 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "Deployment": ("apps/v1", "deployments"),
     "CustomResourceDefinition": ("apiextensions.k8s.io/v1", "customresourcedefinitions"),
 }
-_CLUSTER_WIDE = frozenset({"ClusterSecretStore", "ClusterRole", "Namespace", "CustomResourceDefinition"})
+_CLUSTER_WIDE = frozenset(
+    {"ClusterSecretStore", "ClusterRole", "ClusterRoleBinding", "Namespace", "CustomResourceDefinition"}
+)
 _TICK = 0.1
 
 Body = dict[str, Any]

@@ -23,6 +23,8 @@ from tests.live.operator import tenant as tenants
 from tests.live.operator.cluster import Cluster
 from tests.live.operator.lender import Lender
 from tests.live.operator.tenant import Tenant
+from tests.live.operator.traces import Run
+from tools import rbac
 
 HERE = Path(__file__).resolve().parent
 LOUD = {"LEASEHOLD_LOGLEVEL": "debug", "LEASEHOLD_LOG_FORMAT": "json"}
@@ -40,20 +42,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _turn(item: pytest.Item) -> int:
     names = getattr(item, "fixturenames", ())
-    return 2 if "whole_run" in names else 1 if "make_operator" in names else 0
+    return 2 if "whole_run" in names else 1 if "alone" in names else 0
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """End the shared operator with this folder: other tests have objects of our kinds, too."""
     if nextitem is None or HERE not in nextitem.path.parents:
-        rest(item.session)
+        _rest(item.session)
 
 
-def rest(session: pytest.Session) -> None:
-    """Stop the shared operator, if it runs."""
+def _rest(session: pytest.Session) -> None:
     shared = session.stash.get(_shared, None)
     if shared is not None:
         shared.stop()
+
+
+# -------------------------------------------------------------------------------------------------------- the operator
 
 
 @pytest.fixture(scope="session")
@@ -63,23 +67,28 @@ def cluster(control_plane: ControlPlane, crds: None) -> Cluster:
 
 
 @pytest.fixture(scope="session")
+def run(cluster: Cluster, yard: Yard) -> Run:
+    """What is remembered of the whole run: its operators, and their traces."""
+    return Run(cluster, yard.logs)
+
+
+@pytest.fixture(scope="session")
+def whole_run(run: Run) -> Run:
+    """The same, for tests that come last."""
+    return run
+
+
+@pytest.fixture(scope="session")
 def housed(
-    yard: Yard, cluster: Cluster, vault: Vault, kubernetes_auth: str, request: pytest.FixtureRequest
+    yard: Yard, cluster: Cluster, run: Run, vault: Vault, kubernetes_auth: str, request: pytest.FixtureRequest
 ) -> Operator:
     """The shared operator, with its rights and its Vault identity; not necessarily running."""
     operator = Operator(yard, cluster.plane, settings=LOUD)
-    operator.install()
+    settle(cluster, operator)
     trust(operator, vault)
+    run.operators.append(operator)
     request.session.stash[_shared] = operator
     return operator
-
-
-def trust(operator: Operator, vault: Vault) -> None:
-    """Give an operator its Vault identity, and let those of other namespaces keep theirs."""
-    operator.trust(vault)
-    vault.kubernetes_role(
-        VAULT_ROLE, namespaces=["leasehold-*"], accounts=[ACCOUNT], policies=[VAULT_ROLE], audience="vault"
-    )
 
 
 @pytest.fixture
@@ -90,25 +99,53 @@ def operator(housed: Operator) -> Operator:
     return housed
 
 
+@pytest.fixture(scope="module")
+def alone(request: pytest.FixtureRequest) -> None:
+    """The shared operator rests."""
+    _rest(request.session)
+
+
+def settle(cluster: Cluster, operator: Operator) -> None:
+    """Give an operator its namespace, its account and its rights, as `Operator.install` does, without the CRDs."""
+    cluster.apply("Namespace", operator.namespace, {})
+    for manifest in rbac.manifests(operator.namespace, ACCOUNT, operator.scoped or None):
+        metadata = manifest["metadata"]
+        cluster.apply(manifest["kind"], metadata["name"], manifest, namespace=metadata.get("namespace", ""))
+
+
+def trust(operator: Operator, vault: Vault) -> None:
+    """Give an operator its Vault identity, and let those of other namespaces keep theirs."""
+    operator.trust(vault)
+    vault.kubernetes_role(
+        VAULT_ROLE, namespaces=["leasehold-*"], accounts=[ACCOUNT], policies=[VAULT_ROLE], audience="vault"
+    )
+
+
+def house(run: Run, yard: Yard, scoped: str, **settings: str) -> Operator:
+    """Return an operator of its own for one namespace, settled and not started."""
+    mark = secrets.token_hex(4)
+    operator = Operator(
+        yard,
+        run.cluster.plane,
+        name=f"operator-{mark}",
+        namespace=f"leasehold-{mark}",
+        scoped=scoped,
+        settings=LOUD | {f"LEASEHOLD_{name.upper()}": value for name, value in settings.items()},
+    )
+    settle(run.cluster, operator)
+    run.operators.append(operator)
+    return operator
+
+
 @pytest.fixture
 def make_operator(
-    yard: Yard, cluster: Cluster, vault: Vault, kubernetes_auth: str, namespace: str, request: pytest.FixtureRequest
+    yard: Yard, run: Run, vault: Vault, kubernetes_auth: str, namespace: str, alone: None
 ) -> Iterator[MakeOperator]:
     """Make operators of the test's own, which see its namespace only; they end with the test."""
-    rest(request.session)
     made: list[Operator] = []
 
-    def make(*, identity: bool = True, scoped: str = namespace, **settings: str) -> Operator:
-        mark = secrets.token_hex(4)
-        operator = Operator(
-            yard,
-            cluster.plane,
-            name=f"operator-{mark}",
-            namespace=f"leasehold-{mark}",
-            scoped=scoped,
-            settings=LOUD | {f"LEASEHOLD_{name.upper()}": value for name, value in settings.items()},
-        )
-        operator.install()
+    def make(*, identity: bool = True, **settings: str) -> Operator:
+        operator = house(run, yard, namespace, **settings)
         if identity:
             trust(operator, vault)
         made.append(operator)
@@ -118,6 +155,9 @@ def make_operator(
     for operator in made:
         operator.process.resume()
         operator.stop()
+
+
+# ----------------------------------------------------------------------------------------------------------- its users
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from testbed.errors import BedError
 from testbed.postgres import Postgres
 from testbed.vault import CREATION, Vault
 from tests.live.operator.cluster import Body, Spot, eventually
-from tests.live.operator.tenant import Tenant
+from tests.live.operator.tenant import Tenant, generated, values_of
 
 TERMS: Mapping[str, object] = {"gracePeriod": "2s", "rotateBefore": "5s"}
 """spec.lease for leases that live for seconds."""
@@ -74,7 +74,31 @@ class Lender:
         user.cluster.apply("VaultDynamicSecret", name, body, namespace=user.namespace)
         return user.spot(name, "VaultDynamicSecret")
 
+    def want(self, name: str = "app", *, lease: Mapping[str, object] = TERMS, **spec: Any) -> Spot:
+        """Write the generator, and an ExternalSecret that takes all that it gives."""
+        self.generator()
+        return self.user.want(name, secretStoreRef=None, dataFrom=generated("db"), lease=dict(lease), **spec)
+
     # ------------------------------------------------------------------------------------------------------- seeing
+
+    def values(self, name: str = "app") -> dict[str, str]:
+        """Return what the Secret of an ExternalSecret that is Ready holds."""
+        self.user.until_ready(name)
+        values = self.user.values(name)
+        assert values is not None
+        return values
+
+    def until_replaced(self, values: Mapping[str, str], name: str = "app", *, patience: float = 30.0) -> dict[str, str]:
+        """Wait until a Secret holds another credential than this, and return it."""
+        found = self.user.cluster.until(
+            self.user.spot(name, "Secret"),
+            lambda body: (values_of(body) or {}).get("username", values["username"]) != values["username"],
+            f"another credential than {values['username']}",
+            patience=patience,
+        )
+        fresh = values_of(found)
+        assert fresh is not None
+        return fresh
 
     def leases(self) -> set[str]:
         """Return the ids of the leases that live."""
@@ -117,9 +141,23 @@ class Lender:
         except BedError:
             return False
 
+    def only_lease(self) -> str:
+        """Return the id of the one lease that lives."""
+        (lease_id,) = self.leases()
+        return lease_id
+
+    def is_renewed(self, lease_id: str) -> bool:
+        """Tell whether a lease that lives was renewed since it was issued."""
+        answer = self.vault.ask("PUT", "sys/leases/lookup", {"lease_id": lease_id})
+        return answer.status == 200 and bool(answer.body["data"]["last_renewal"])
+
     def until_users(self, users: set[str], *, patience: float = 30.0) -> None:
         """Wait until exactly these users are there."""
         eventually(lambda: self.users() == users, f"with the users {users}", patience=patience)
+
+    def until_renewed(self, lease_id: str) -> None:
+        """Wait until a lease has been renewed."""
+        eventually(lambda: self.is_renewed(lease_id), "renewed")
 
     def until_gone(self, *, patience: float = 30.0) -> None:
         """Wait until nothing is lent and nobody is let in."""

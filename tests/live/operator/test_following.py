@@ -98,7 +98,7 @@ def test_a_changed_store_is_used_at_the_next_refresh(synced: Tenant) -> None:
     synced.until_values(other)
 
 
-# ------------------------------------------------------------------------------------------------- what others have done
+# ------------------------------------------------------------------------------------------------ what others have done
 
 
 def test_an_edit_by_hand_is_put_right(synced: Tenant) -> None:
@@ -195,7 +195,7 @@ def test_an_object_of_the_same_name_takes_over(synced: Tenant) -> None:
     synced.cluster.until(Spot("Secret", synced.namespace, "app"), is_its_own, "its own")
 
 
-# ---------------------------------------------------------------------------------------------- nothing without a reason
+# --------------------------------------------------------------------------------------------- nothing without a reason
 
 
 def test_nothing_is_written_when_nothing_changed(tenant: Tenant) -> None:

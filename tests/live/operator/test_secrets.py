@@ -31,7 +31,7 @@ def managers(secret: Body) -> dict[str, str]:
     return {entry["manager"]: entry["operation"] for entry in secret["metadata"]["managedFields"]}
 
 
-# ------------------------------------------------------------------------------------------------------- what is written
+# ------------------------------------------------------------------------------------------------------ what is written
 
 
 def test_the_metadata_is_eso_s_to_the_byte(tenant: Tenant) -> None:
@@ -156,7 +156,7 @@ def test_kv_version_1_and_its_long_numbers(user: Tenant, first_version: str) -> 
     user.until_values({"password": password, "number": long, "n": long})
 
 
-# ----------------------------------------------------------------------------------------------------------- whose it is
+# ---------------------------------------------------------------------------------------------------------- whose it is
 
 
 def test_owner_adopts_what_is_there_and_wipes_it(tenant: Tenant) -> None:

@@ -18,7 +18,7 @@ from tests.live.operator.tenant import Tenant, distinct
 pytestmark = pytest.mark.usefixtures("operator")
 
 
-# ----------------------------------------------------------------------------------------------------------- who logs in
+# ---------------------------------------------------------------------------------------------------------- who logs in
 
 
 def app_role(user: Tenant) -> Body:
