@@ -139,7 +139,9 @@ class Settings(BaseSettings):
         chart="storeRequeueInterval",
     )
     enable_flood_gate: bool = _work(
-        "true", "Do not read from a store whose Ready condition is False.", chart="enableFloodGate"
+        "true",
+        "Do not read from a store whose Ready condition is False; who logs in as its own workload still may.",
+        chart="enableFloodGate",
     )
     status_freshness: Seconds = _work(
         "5m",
