@@ -31,6 +31,24 @@ def reader(**changes: Any) -> Act:
     )
 
 
+def end_version(*, destroy: bool) -> Act:
+    def act(town: Town) -> None:
+        town.vault.delete("app/db", destroy=destroy)
+        town.annotate(now="1")
+
+    return act
+
+
+def write_again(town: Town) -> None:
+    town.vault.put("app/db", GOOD)
+    town.annotate(now="2")
+
+
+def collide(town: Town) -> None:
+    town.vault.put("app/odd", {"a/b": "canary-1", "a_b": "canary-2"})
+    town.secret(data=[], dataFrom=[{"extract": {"key": "app/odd"}}])
+
+
 BROKEN: dict[str, tuple[Act, Act, str, tuple[str, ...]]] = {
     # name: what breaks it, what mends it, ESO's text, what else the condition names
     "unknown store": (
@@ -64,14 +82,14 @@ BROKEN: dict[str, tuple[Act, Act, str, tuple[str, ...]]] = {
         ("app/db",),
     ),
     "version deleted": (
-        lambda town: (town.vault.delete("app/db"), town.annotate(now="1")),
-        lambda town: (town.vault.put("app/db", GOOD), town.annotate(now="2")),
+        end_version(destroy=False),
+        write_again,
         FETCH,
         ("this version is deleted", "secret/data/app/db", "undelete it"),
     ),
     "version destroyed": (
-        lambda town: (town.vault.delete("app/db", destroy=True), town.annotate(now="1")),
-        lambda town: (town.vault.put("app/db", GOOD), town.annotate(now="2")),
+        end_version(destroy=True),
+        write_again,
         FETCH,
         ("this version is destroyed", "secret/data/app/db", "write a new version"),
     ),
@@ -88,10 +106,7 @@ BROKEN: dict[str, tuple[Act, Act, str, tuple[str, ...]]] = {
         ("invalid duration", "spec.refreshInterval", "write 1h0m0s"),
     ),
     "key collision": (
-        lambda town: (
-            town.vault.put("app/odd", {"a/b": "canary-1", "a_b": "canary-2"}),
-            town.secret(data=[], dataFrom=[{"extract": {"key": "app/odd"}}]),
-        ),
+        collide,
         lambda town: town.secret(),
         FETCH,
         ("a_b", "spec.dataFrom[0]"),

@@ -210,4 +210,4 @@ async def test_a_crash_at_any_request_of_a_sync_is_made_up_for(town: Town, kind:
         assert other.writes() <= 2
         other.close()
         nth += 1
-    assert nth > 2
+    assert nth > 1

@@ -161,7 +161,7 @@ class Town:
         habits = Habits(observe=self._observe, correlation=correlation.current, vault={"connect": self._connect})
         registry = Registry(self.cluster.credentials(), clock=self.clock, operator=operator, habits=habits)
         self._op = await house(self.cluster, registry, rules=Rules(**rules))
-        self._op.desk.house = replace(self._op.house, signals=Both(self._op.signals, self.metrics))  # type: ignore[arg-type]
+        self._op.desk.house = replace(self._op.house, signals=Both(self._op.signals, self.metrics))
         return self._op
 
     def _observe(self, provider: str, call: str, status: str, seconds: float) -> None:
@@ -280,7 +280,7 @@ class Wire:
         return reply
 
     def _strikes(self, fault: str) -> bool:
-        left = getattr(self._town, fault)
+        left: int | None = getattr(self._town, fault)
         if left is not None:
             setattr(self._town, fault, left - 1 if left else None)
         return left == 0
