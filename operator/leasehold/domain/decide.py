@@ -14,6 +14,7 @@ from leasehold.api.externalsecret import ExternalSecret, RefreshPolicy
 from leasehold.api.status import ExternalSecretCondition
 from leasehold.api.target import CreationPolicy
 from leasehold.domain import desired, report, upkeep
+from leasehold.domain.errors import Pace
 from leasehold.domain.facts import Target
 from leasehold.domain.lease import LeaseRecord, LeaseTerms, OldLease
 from leasehold.domain.reasons import ReadyReason, Why
@@ -49,6 +50,7 @@ class Memo:
     target_version: str = ""
     """Resource version of the Secret that was seen to be right."""
     failures: int = 0
+    pace: Pace | None = None  # of these failures: another ailment is counted anew
     held_until: float = 0.0
     """No fetch before this, unless the object or its store changes."""
     lease_holds: Mapping[str, tuple[int, float]] = field(default_factory=dict)

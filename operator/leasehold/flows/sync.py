@@ -253,9 +253,9 @@ async def _fail(house: House, secret: ExternalSecret, staged: Staged, *, why: Wh
     error, uid = staged.error, secret.metadata.uid
     memo = house.memory.get(uid)
     now = house.clock.now()
-    failures = memo.failures + 1
+    failures = memo.failures + 1 if memo.pace is error.retry.pace else 1
     wait = holding.backoff(error, failures, uid)
-    house.memory.update(uid, failures=failures, held_until=now + wait)
+    house.memory.update(uid, failures=failures, pace=error.retry.pace, held_until=now + wait)
     if error.retry.pace is Pace.NOW and failures < holding.QUIET:
         return now + wait  # somebody wrote first: nothing is wrong, the next look sees what they wrote
     outcome = report.failure(staged.stage, error, why=why)
