@@ -45,6 +45,7 @@ class Clients:
         self.tally = Tally()
         self._stop = threading.Event()
         self._pods: dict[str, dict[str, str]] = {}
+        self._files: dict[str, str] = {}
         self._thread = threading.Thread(target=self._run, name="clients", daemon=True)
         self._watch = threading.Thread(target=self._follow_pods, name="pods", daemon=True)
 
@@ -78,7 +79,9 @@ class Clients:
             if turn % 2 and pods:
                 self._log_in(*pods[turn // 2 % len(pods)])
             else:
-                self._log_in("a reader of the Secret", self._stage.secret(self._secret) or {})
+                # A Secret that is gone leaves the files of a mounted volume as they are.
+                self._files = self._stage.secret(self._secret) or self._files
+                self._log_in("a reader of the Secret", self._files)
             due = max(due + PACE, time.monotonic() - 1.0)
             self._stop.wait(max(due - time.monotonic(), 0.0))
 

@@ -6,6 +6,9 @@ usage: python -m e2e.demo [--keep] [--node kwok|real]
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -26,26 +29,46 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--node", choices=["kwok", "real"], default="kwok", help="what makes pods run")
     given = parser.parse_args(arguments)
     narrator = Narrator()
-    if given.node == "real" and (reason := node.why_not()):
-        narrator.say(f"no real node here: {reason}")
-        return 2
-    build.build(Console(), on_demand=("kubelet",) if given.node == "real" else ())
-    folder = Path(tempfile.mkdtemp(prefix="leasehold-demo-"))
-    yard = Yard(folder, attached=not given.keep)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        stage = Stage(yard, narrator, node=given.node)
-        code = play(stage)
-        if given.keep:
-            farewell(stage)
+        if given.node == "real" and (reason := node.why_not()):
+            narrator.say(f"no real node here: {reason}")
+            return 2
+        build.build(Console(), on_demand=("kubelet",) if given.node == "real" else ())
+        return _run(narrator, keep=given.keep, node_kind=given.node)
+    except BedError as error:
+        narrator.say(f"\nthe test bed: {error}")
+        return 1
     except KeyboardInterrupt:
         narrator.say("\ninterrupted; everything is stopped")
-        code = 130
+        return 130
+
+
+def _run(narrator: Narrator, *, keep: bool, node_kind: str) -> int:
+    """Play in a folder of this run; only a story that ended well is kept running, and only a failure's logs stay."""
+    folder = Path(tempfile.mkdtemp(prefix="leasehold-demo-"))
+    # kubectl would keep its cache in the user's home, and take preferences from there.
+    os.environ |= {"KUBECACHEDIR": str(folder / "kubectl"), "KUBERC": "off"}
+    yard = Yard(folder, attached=not keep)
+    code = 130
+    try:
+        stage = Stage(yard, narrator, node=node_kind)
+        code = play(stage)
+        if keep and code == 0:
+            farewell(stage)
     finally:
-        if given.keep:
+        if keep and code == 0:
             yard.detach()
         else:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave servers behind
             yard.end()
+            if code != 1:
+                shutil.rmtree(folder, ignore_errors=True)
     return code
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def play(stage: Stage) -> int:
