@@ -147,8 +147,11 @@ def _admit(house: House, facts: Facts, place: Place, entry: Entry) -> None:
         return
     store = house.view.store(place.ref.kind, facts.secret.metadata.namespace or "", place.ref.name)
     if store is None or look.store_ready(store) is not True:
+        told = "" if store is None else look.store_message(store)
         raise Unavailable(
-            f'{place.ref.kind} "{place.ref.name}" is not ready', path=f"spec.{entry.id}", remedy="see its conditions"
+            f'{place.ref.kind} "{place.ref.name}" is not ready',
+            path=f"spec.{entry.id}",
+            remedy=f"see its conditions: {told}" if told else "see its conditions",
         )
 
 

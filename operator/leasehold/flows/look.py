@@ -218,6 +218,11 @@ def store_ready(store: Store) -> bool | None:
     return None if ready is None else ready.status == "True"
 
 
+def store_message(store: Store) -> str:
+    """Return what the store's Ready condition says, "" where there is none."""
+    return next((condition.message or "" for condition in store.status.conditions if condition.type == "Ready"), "")
+
+
 def key_of(secret: ExternalSecret) -> Key:
     """Return the agenda key of the object."""
     return Key("ExternalSecret", secret.metadata.namespace or "", secret.metadata.name)

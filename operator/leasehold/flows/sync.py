@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,9 +80,10 @@ async def _pass(house: House, facts: Facts, verdict: Verdict) -> tuple[float | N
         return await _conclude(house, facts, verdict, result), None
     except DomainError as error:
         # the act is done and will not be repeated without need; only its report waits for the API server
-        failures = failed_before + 1
-        house.memory.update(facts.secret.metadata.uid, failures=failures, target_version="")  # verify, then report
-        return house.clock.now() + holding.backoff(error, failures, facts.secret.metadata.uid), None
+        failures, uid = failed_before + 1, facts.secret.metadata.uid
+        until = house.clock.now() + holding.backoff(error, failures, uid)
+        house.memory.update(uid, failures=failures, target_version="", held_until=until)  # verify then, and report
+        return _at_least(house, facts.secret, until), None
 
 
 def _entries(secret: ExternalSecret) -> tuple[Entry, ...] | None:
@@ -265,24 +267,28 @@ async def _fail(house: House, secret: ExternalSecret, staged: Staged, *, why: Wh
             look.key_of(secret), uid=uid, reason=EventReason.UPDATE_FAILED, message=outcome.message, warning=True
         )
     house.signals.conditions_set(look.key_of(secret), {"Ready": "False"})
-    try:
+    with contextlib.suppress(DomainError):  # the status is tried again with the next pass
         await _write_status(house, secret, outcome, None)
+    return _at_least(house, secret, now + wait)
+
+
+def _at_least(house: House, secret: ExternalSecret, until: float) -> float:
+    """Return when to look again at the latest: what is held waits until then, what a lease asks for does not."""
+    try:
         due = _next(house, secret)
     except DomainError:
-        due = None  # the status is tried again with the next pass; the reason stands in the log of the API client
-    return due if due is not None else now + wait
+        return until
+    return until if due is None else min(due, until)
 
 
 async def _hold_lease(house: House, facts: Facts, verdict: Verdict, error: DomainError) -> float | None:
     """Hold one step of a lease whose backend gave no verdict: the value stays, the other steps go on."""
     until = holding.hold(house, facts, verdict, error)
-    try:
-        if verdict.step is Step.LOOK_UP:  # the credential is over by our figures, and nobody says otherwise
+    if verdict.step is Step.LOOK_UP:  # the credential is over by our figures, and nobody says otherwise
+        house.signals.conditions_set(look.key_of(facts.secret), {"Ready": "False"})
+        with contextlib.suppress(DomainError):
             await _write_status(house, facts.secret, report.failure(Stage.FETCH, error), None)
-            house.signals.conditions_set(look.key_of(facts.secret), {"Ready": "False"})
-        return _next(house, facts.secret)
-    except DomainError:
-        return until
+    return _at_least(house, facts.secret, until)
 
 
 async def _refuse(house: House, key: Key, error: Invalid) -> float | None:
