@@ -33,6 +33,22 @@ async def test_a_lease_without_a_maximum_is_minted_once_and_the_secret_written_o
     assert [call for call in world.calls if "secret" in call] == ["get secret", "create secret"]
 
 
+@pytest.mark.parametrize("error", [DOWN, DENIED])
+async def test_a_lease_does_not_wait_for_a_status_that_cannot_be_written(error):
+    world = World()
+    world.backend.max_ttl = world.backend.period = FOREVER
+    await world.run(5.0)
+    world.broken["patch status"] = error
+    await world.run(600.0, looks=250)
+    assert world.backend.mints == 1
+    alone(world)
+    assert world.calls.count("patch status") < 50  # its own pace slows down all the same
+    del world.broken["patch status"]
+    await world.run(60.0)
+    assert world.backend.mints == 1
+    assert world.ready()[0] == "True"
+
+
 async def test_a_restart_asks_the_backend_for_nothing():
     world = World()
     world.backend.max_ttl = FOREVER

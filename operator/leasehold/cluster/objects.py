@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import structlog
+
 from leasehold.api.externalsecret import ExternalSecret
 from leasehold.api.generators import VaultDynamicSecret
 from leasehold.api.stores import ClusterSecretStore, SecretStore
 from leasehold.cluster.api import MERGE_PATCH, KubeApi, Request, Resource
-from leasehold.domain.errors import Missing
+from leasehold.domain.errors import Denied, Misconfigured, Missing
 from leasehold.domain.facts import Key
 
 MODELS = (ExternalSecret, SecretStore, ClusterSecretStore, VaultDynamicSecret)
@@ -18,6 +20,7 @@ RESOURCES: Mapping[str, Resource] = {
     for model in MODELS
 }
 """Kind -> its place in the API."""
+_log = structlog.get_logger(__name__)
 
 
 def _ignore(key: Key, uid: str, version: str) -> None:
@@ -47,4 +50,8 @@ class KubeObjects:
             metadata = (await self._api.send(request))["metadata"]
         except Missing:
             return
+        except (Denied, Misconfigured) as error:
+            # nobody will read of this in the status itself
+            _log.warning("status_not_written", object=str(key), problem=str(error))
+            raise
         self._noted(key, metadata["uid"], metadata["resourceVersion"])

@@ -61,6 +61,22 @@ def facts(house: House, secret: ExternalSecret, found: tuple[Entry, ...] | None 
     )
 
 
+def ours(house: House, secret: ExternalSecret, found: tuple[Entry, ...] | None) -> bool:
+    """Tell whether all stores of the object are ours to serve: objects of another class are not touched at all."""
+    namespace = secret.metadata.namespace or ""
+    for kind, name in sources.stores(found or ()):
+        if kind == CLUSTER_STORE and not house.rules.cluster_stores:
+            return False
+        store = house.view.store(kind, namespace, name)
+        if store is not None and not access.of_class(store.spec.controller, house.rules.controller_class):
+            return False
+    for kind, name in (entry.generator for entry in found or () if entry.generator is not None):
+        generator = house.view.generator(kind, namespace, name)
+        if generator is not None and not access.of_class(generator.spec.controller, house.rules.controller_class):
+            return False
+    return True
+
+
 def check_durations(secret: ExternalSecret) -> None:
     """Raise Misconfigured for a duration that is none: the CRD types them as plain text, as ESO does."""
     try:

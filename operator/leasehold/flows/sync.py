@@ -8,7 +8,7 @@ from typing import Any
 
 from leasehold.api.externalsecret import ExternalSecret
 from leasehold.api.parse import Invalid
-from leasehold.domain import access, decide, desired, report, sources, transitions
+from leasehold.domain import decide, desired, report, sources, transitions
 from leasehold.domain.decide import Act, Facts, Verdict
 from leasehold.domain.errors import DomainError, Misconfigured, Pace, Unavailable
 from leasehold.domain.facts import Key
@@ -47,7 +47,7 @@ async def sync(house: House, key: Key) -> float | None:
     if house.memory.named(key, secret.metadata.uid):
         await release.forerunners(house, key, secret.metadata.uid)
     found = _entries(secret)
-    if secret.metadata.deletion_timestamp is not None or not _ours(house, secret, found):
+    if secret.metadata.deletion_timestamp is not None or not look.ours(house, secret, found):
         return None
     started = house.clock.monotonic()
     try:
@@ -92,22 +92,6 @@ def _entries(secret: ExternalSecret) -> tuple[Entry, ...] | None:
         return sources.entries(secret)
     except Misconfigured:
         return None
-
-
-def _ours(house: House, secret: ExternalSecret, found: tuple[Entry, ...] | None) -> bool:
-    """Tell whether all stores of the object are ours to serve: objects of another class are not touched at all."""
-    namespace = secret.metadata.namespace or ""
-    for kind, name in sources.stores(found or ()):
-        if kind == look.CLUSTER_STORE and not house.rules.cluster_stores:
-            return False
-        store = house.view.store(kind, namespace, name)
-        if store is not None and not access.of_class(store.spec.controller, house.rules.controller_class):
-            return False
-    for kind, name in (entry.generator for entry in found or () if entry.generator is not None):
-        generator = house.view.generator(kind, namespace, name)
-        if generator is not None and not access.of_class(generator.spec.controller, house.rules.controller_class):
-            return False
-    return True
 
 
 # ---------------------------------------------------------------------------------------------------------------- acts
