@@ -2,7 +2,9 @@
 
 import json
 import os
+import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,41 @@ def memory_mib(pid: int) -> tuple[float, float]:
     lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
     figures = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS", "VmHWM"))}
     return int(figures["VmRSS"]) / 1024, int(figures["VmHWM"]) / 1024
+
+
+class Others:
+    """How busy the machine is with what is not ours: figures of two runs compare only where this is alike."""
+
+    def __init__(self) -> None:
+        """Begin now."""
+        self._began, self._busy, self._own = time.monotonic(), _machine(), _family()
+
+    def cores(self) -> float:
+        """Return the mean number of cores that other processes have used since the begin."""
+        spent = (_machine() - self._busy) - (_family() - self._own)
+        return max(spent / (time.monotonic() - self._began), 0.0)
+
+
+def _machine() -> float:
+    """Return the seconds that all cores have been busy with processes."""
+    fields = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:]
+    return (int(fields[0]) + int(fields[1]) + int(fields[2])) / TICK
+
+
+def _family() -> float:
+    """Return the CPU seconds of this process and everything that it started, children that have ended included."""
+    parents, seconds = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended meanwhile
+        parents[int(folder.name)] = int(fields[1])
+        seconds[int(folder.name)] = sum(map(int, fields[11:15])) / TICK
+    ours = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    return sum(seconds.get(pid, 0.0) for pid in ours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +100,11 @@ class Tally:
         return self._count
 
 
-def api_requests(mark: Mark, user: str) -> Counter[tuple[str, str]]:
-    """Count the API server's audited requests of one user since the mark, by verb and resource/subresource."""
+def api_requests(mark: Mark, user: str, namespaces: Collection[str] | None = None) -> Counter[tuple[str, str]]:
+    """Count the API server's audited requests of one user since the mark, by verb and resource/subresource.
+
+    With ``namespaces`` only those that are about objects in them.
+    """
     counted: Counter[tuple[str, str]] = Counter()
     for line in mark.lines():
         try:
@@ -78,6 +118,8 @@ def api_requests(mark: Mark, user: str) -> Counter[tuple[str, str]]:
             if event["verb"] == "watch" and event["stage"] == "ResponseComplete":
                 continue
             ref = event.get("objectRef", {})
+            if namespaces is not None and ref.get("namespace") not in namespaces:
+                continue
             name = ref.get("resource", event.get("requestURI", ""))
             counted[event["verb"], f"{name}/{ref['subresource']}" if "subresource" in ref else name] += 1
     return counted
