@@ -93,7 +93,11 @@ async def served(
     """Start a server and a client of it; ``more`` are options of the client."""
     server, clock = Server(list(answers)), ManualClock()
     app = web.Application(client_max_size=4 * 2**20)
-    app.router.add_route("*", "/{tail:.*}", server.handle)
+
+    async def forward(request: web.Request) -> web.StreamResponse:
+        return await server.handle(request)  # the test may have put another in its place
+
+    app.router.add_route("*", "/{tail:.*}", forward)
     async with TestServer(app, host="127.0.0.1") as listening:
         access = Access(str(listening.make_url("")).rstrip("/"), None, lambda: SecretBytes(token), "shop")
         api = KubeApi(access, clock, observe=server.observe, **more)
@@ -118,6 +122,17 @@ async def served(
 )  # fmt: skip
 def test_paths(resource: Resource, where: tuple[str, ...], path: str) -> None:
     assert resource.path(*where) == path
+
+
+@pytest.mark.parametrize("name", ["y?resourceVersion=0", "../configmaps/x", "a/b", "..", "a#b", "a%2fb", "Å", " "])
+async def test_a_name_stays_a_name(name: str) -> None:
+    async with served(status(404, "NotFound")) as (server, api, _):
+        assert await api.get(SECRETS, "shop", name) is None
+        assert await api.get(SECRETS, name, "db") is None
+    for _method, path, _headers, _body in server.seen:
+        assert "?" not in path
+        assert path.startswith("/api/v1/namespaces/")
+        assert path.count("/") == 6
 
 
 async def test_a_request_says_who_asks_for_what() -> None:
@@ -400,3 +415,106 @@ async def test_a_connection_is_used_again() -> None:
         for _ in range(3):
             await api.send(GET)
     assert len(server.peers) == 1
+
+
+# -------------------------------------------------------------------------------------------------------------- streams
+
+WATCH = Request("watch", SECRETS, "shop", params={"watch": "true"})
+
+
+async def lines_of(api: KubeApi, opened: list[None] | None = None) -> list[bytes]:
+    noted = [] if opened is None else opened
+    return [line async for line in api.stream(WATCH, opened=lambda: noted.append(None))]
+
+
+async def test_a_stream_is_told_line_by_line() -> None:
+    opened: list[None] = []
+    async with served(lambda: web.Response(body=b'{"a":1}\n{"b":2}\n')) as (server, api, _):
+        assert await lines_of(api, opened) == [b'{"a":1}', b'{"b":2}']
+    assert len(opened) == 1
+    assert server.seen[0][1].endswith("/secrets?watch=true")
+
+
+async def test_a_line_in_pieces_is_one_and_the_rest_of_one_is_none() -> None:
+    async with served(good()) as (server, api, _):
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            for piece in (b'{"a"', b":1}", b'\n{"b":2}\n{"c', b'":3'):
+                await response.write(piece)
+                await asyncio.sleep(0)
+            return response
+
+        server.handle = handle  # type: ignore[method-assign]
+        assert await lines_of(api) == [b'{"a":1}', b'{"b":2}']
+
+
+@pytest.mark.parametrize(("code", "kind"), [(403, Denied), (410, Conflict), (500, Unavailable), (429, TurnedAway)])
+async def test_a_stream_that_is_refused(code: int, kind: type[DomainError]) -> None:
+    opened: list[None] = []
+    async with served(status(code, "R")) as (server, api, _):
+        with pytest.raises(kind) as caught:
+            await lines_of(api, opened)
+    assert not opened
+    assert len(server.seen) == 1
+    assert_clean(caught.value)
+
+
+async def test_a_stream_whose_token_is_refused_has_the_next_one_next_time() -> None:
+    tokens = ["old"]
+    async with served(status(401), good()) as (server, api, _):
+        api.access = Access(
+            api.access.server, None, lambda: SecretBytes(tokens[-1]), renew=lambda: tokens.append("new")
+        )
+        with pytest.raises(Unknown):
+            await lines_of(api)
+        await lines_of(api)
+    assert [headers["Authorization"] for _, _, headers, _ in server.seen] == ["Bearer old", "Bearer new"]
+
+
+async def test_a_stream_that_breaks_off_says_so() -> None:
+    async with served(good()) as (server, api, _):
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(b'{"a":1}\n')
+            assert request.transport is not None
+            request.transport.abort()
+            return response
+
+        server.handle = handle  # type: ignore[method-assign]
+        with pytest.raises(Unavailable, match="does not go on"):
+            await lines_of(api)
+
+
+async def test_a_silent_stream_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "SILENCE", 0.05)
+    async with served(good()) as (server, api, _):
+        server.gate = asyncio.Event()
+        with pytest.raises(Unavailable, match="does not go on"):
+            await lines_of(api)
+        server.gate.set()
+
+
+async def test_a_stream_takes_no_place_of_a_request() -> None:
+    async with served(good(), concurrency=1) as (server, api, _):
+        begun = asyncio.Event()
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            if "watch" not in request.query:
+                return web.json_response({"here": True})
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(b"{}\n")
+            begun.set()
+            await asyncio.Event().wait()
+            return response
+
+        server.handle = handle  # type: ignore[method-assign]
+        watching = asyncio.ensure_future(lines_of(api))
+        await begun.wait()
+        assert await api.send(GET) == {"here": True}
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)

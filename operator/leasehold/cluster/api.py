@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping
+import re
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import orjson
@@ -46,6 +47,9 @@ class Observe(Protocol):
         ...
 
 
+_PLAIN = re.compile(r"[a-z0-9][-a-z0-9.]*")
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """A place in the API: group and version, the plural, and the words for errors."""
@@ -57,8 +61,13 @@ class Resource:
     def path(self, namespace: str, name: str = "", subresource: str = "") -> str:
         """Return the request path; ``namespace`` "" is cluster scope, ``name`` "" is the collection."""
         base = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        parts = [base, *(("namespaces", namespace) if namespace else ()), self.plural]
-        return "/".join([*parts, *((name,) if name else ()), *((subresource,) if subresource else ())])
+        parts = [base, *(("namespaces", _segment(namespace)) if namespace else ()), self.plural]
+        return "/".join([*parts, *((_segment(name),) if name else ()), *((subresource,) if subresource else ())])
+
+
+def _segment(name: str) -> str:
+    """Return a name as one segment of a path: what users write in a reference reaches neither the query nor others."""
+    return name if _PLAIN.fullmatch(name) else quote(name, safe="")
 
 
 SECRETS = Resource("", "v1", "secrets")
@@ -180,7 +189,7 @@ class KubeApi:
         # raised outside the handler: its error would keep the answer alive
         raise Unavailable(problem, path=request.where, remedy="check the address and what is in between")
 
-    async def stream(self, request: Request, *, opened: Callable[[], None]) -> AsyncIterator[bytes]:
+    async def stream(self, request: Request, *, opened: Callable[[], None]) -> AsyncGenerator[bytes, None]:
         """Yield the lines of an answer that does not end soon; ``opened`` is called where it begins.
 
         It holds no slot of the requests. Raises as ``send`` does, Unavailable too where the answer breaks off.
@@ -190,6 +199,8 @@ class KubeApi:
         try:
             async with self._open(request, timeout=timeout) as answer:
                 if answer.status >= 300:
+                    if answer.status == 401:
+                        self.access.renew()  # its caller comes again
                     told = status(await answer.read())
                     raise translate(request, answer.status, told, retry_after(answer.headers, told))
                 opened()

@@ -7,6 +7,7 @@ heard is passed on as kopf's events are.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, Protocol
 
@@ -96,8 +97,10 @@ class SecretWatch:
         }
         request = Request("watch", SECRETS, self._namespace, params=params, accept=METADATA)
         try:
-            async for line in self._api.stream(request, opened=lambda: self._fortune.watching(SECRETS.plural)):
-                self._take(request, orjson.loads(line))
+            stream = self._api.stream(request, opened=lambda: self._fortune.watching(SECRETS.plural))
+            async with contextlib.aclosing(stream) as lines:
+                async for line in lines:
+                    self._take(request, orjson.loads(line))
         except ValueError:
             problem = "the watch says what is no JSON"
         except Conflict:  # the version is too old
