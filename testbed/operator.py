@@ -41,6 +41,8 @@ class Operator:
         self.yard, self.control_plane = yard, control_plane
         self.namespace, self.scoped = namespace, scoped
         self.settings = dict(settings or {})
+        self.wrapper: tuple[str, ...] = ()
+        """The command that runs it, such as one that gives up root first; it must end in an exec."""
         self.process: Process = yard.process(name, patience=40.0)
         self._metrics, self._live = yard.port(), yard.port()
         self._kubeconfig: Path | None = None
@@ -88,13 +90,18 @@ class Operator:
             "LEASEHOLD_NAMESPACE": self.scoped,
             **self.settings,
         }
-        self.process.start([sys.executable, "-m", "leasehold", "run"], environ=environ)
+        self.process.start([*self.wrapper, sys.executable, "-m", "leasehold", "run"], environ=environ)
         if wait:
             self.process.wait_until(self.is_ready, "getting ready", patience=PATIENCE)
 
+    @property
+    def live_url(self) -> str:
+        """Where /healthz, /livez and /readyz are."""
+        return f"http://127.0.0.1:{self._live}"
+
     def is_ready(self) -> bool:
         """Whether /readyz says so."""
-        return Wire(f"http://127.0.0.1:{self._live}").is_up("/readyz")
+        return Wire(self.live_url).is_up("/readyz")
 
     def metrics(self) -> str:
         """Return the metrics page."""
