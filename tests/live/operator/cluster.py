@@ -92,7 +92,7 @@ class Cluster:
         assert answer.status in (200, 404), answer
         return answer.body if answer.status == 200 else None
 
-    def list(self, spot: Spot, **selectors: str) -> list[Body]:
+    def every(self, spot: Spot, **selectors: str) -> list[Body]:
         """Return all objects of a kind."""
         query = f"?{urlencode(selectors)}" if selectors else ""
         found: list[Body] = self.wire().call("GET", spot.path + query)["items"]

@@ -2,7 +2,7 @@
 
 `operator` is shared: it runs from the first test that asks for it until a test needs one of its own. `make_operator`
 starts one that sees the test's namespace only, with an operator namespace of its own, and lets the shared one rest:
-two operators of one class must not serve one object. Tests that only look at what the whole run has left come last.
+two operators of one class must not serve one object. The order of tests is that of PHASES.
 """
 
 from __future__ import annotations
@@ -29,20 +29,37 @@ from tools import rbac
 HERE = Path(__file__).resolve().parent
 LOUD = {"LEASEHOLD_LOGLEVEL": "debug", "LEASEHOLD_LOG_FORMAT": "json"}
 """Everything is logged, so that whatever could show a secret has its chance."""
+PHASES = ("operator", "undefined", "night", "alone", "dawn", "whole_run")
+"""Fixtures by which tests are ordered. What shares an operator comes first; then
+what takes away our kinds; then the outage begins that lasts while others are tested, whose end comes after them; then
+what looks at the whole run."""
 MakeOperator = Callable[..., Operator]
 _shared = pytest.StashKey[Operator]()
+_partial = pytest.StashKey[bool]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what shares an operator first, then what has one of its own, then what looks at the whole run."""
+    """Run the tests of this folder in the order of PHASES."""
     ours = [place for place, item in enumerate(items) if HERE in item.path.parents]
+    if ours:
+        files = {item.path for item in items}
+        config = items[ours[0]].config
+        config.stash[_partial] = not files.issuperset(HERE.glob("test_*.py"))
     for place, item in zip(ours, sorted((items[place] for place in ours), key=_turn), strict=True):
         items[place] = item
 
 
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Note that a part of this folder is left out."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.config.stash[_partial] = True
+
+
 def _turn(item: pytest.Item) -> int:
     names = getattr(item, "fixturenames", ())
-    return 2 if "whole_run" in names else 1 if "alone" in names else 0
+    special = [phase for phase in ("whole_run", "dawn", "night", "undefined") if phase in names]
+    return PHASES.index(special[0] if special else "alone" if "alone" in names else "operator")
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
@@ -73,8 +90,9 @@ def run(cluster: Cluster, yard: Yard) -> Run:
 
 
 @pytest.fixture(scope="session")
-def whole_run(run: Run) -> Run:
-    """The same, for tests that come last."""
+def whole_run(run: Run, request: pytest.FixtureRequest) -> Run:
+    """The same, for tests that come last; `partial` where not all tests of this folder are run."""
+    run.partial = request.config.stash.get(_partial, False)
     return run
 
 
@@ -163,6 +181,11 @@ def make_operator(
 @pytest.fixture
 def user(cluster: Cluster, namespace: str, vault: Vault, mount: Mount) -> Tenant:
     """A namespace with an account and a mount, and nothing else yet."""
+    return make_user(cluster, namespace, vault, mount)
+
+
+def make_user(cluster: Cluster, namespace: str, vault: Vault, mount: Mount) -> Tenant:
+    """Give a namespace an account that may read a mount."""
     cluster.plane.create_service_account(namespace, tenants.ACCOUNT)
     role = mount.kubernetes_role(namespace=namespace, audience="vault")
     return Tenant(cluster, namespace, vault, mount, role)

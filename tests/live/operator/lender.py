@@ -11,7 +11,7 @@ from typing import Any, Self
 from testbed.errors import BedError
 from testbed.postgres import Postgres
 from testbed.vault import CREATION, Vault
-from tests.live.operator.cluster import Body, Spot, eventually
+from tests.live.operator.cluster import PATIENCE, Body, Spot, eventually
 from tests.live.operator.tenant import Tenant, generated, values_of
 
 TERMS: Mapping[str, object] = {"gracePeriod": "2s", "rotateBefore": "5s"}
@@ -88,7 +88,9 @@ class Lender:
         assert values is not None
         return values
 
-    def until_replaced(self, values: Mapping[str, str], name: str = "app", *, patience: float = 30.0) -> dict[str, str]:
+    def until_replaced(
+        self, values: Mapping[str, str], name: str = "app", *, patience: float = PATIENCE
+    ) -> dict[str, str]:
         """Wait until a Secret holds another credential than this, and return it."""
         found = self.user.cluster.until(
             self.user.spot(name, "Secret"),
@@ -151,14 +153,25 @@ class Lender:
         answer = self.vault.ask("PUT", "sys/leases/lookup", {"lease_id": lease_id})
         return answer.status == 200 and bool(answer.body["data"]["last_renewal"])
 
-    def until_users(self, users: set[str], *, patience: float = 30.0) -> None:
+    def until_users(self, users: set[str], *, patience: float = PATIENCE) -> None:
         """Wait until exactly these users are there."""
         eventually(lambda: self.users() == users, f"with the users {users}", patience=patience)
 
-    def until_renewed(self, lease_id: str) -> None:
+    def until_renewed(self, lease_id: str, *, patience: float = PATIENCE) -> None:
         """Wait until a lease has been renewed."""
-        eventually(lambda: self.is_renewed(lease_id), "renewed")
+        eventually(lambda: self.is_renewed(lease_id), "renewed", patience=patience)
 
-    def until_gone(self, *, patience: float = 30.0) -> None:
+    def until_states(self, *states: str, name: str = "app") -> Body:
+        """Wait until the leases of an ExternalSecret are shown in these states, and return it."""
+
+        def holds(body: Body | None) -> bool:
+            shown = ((body or {}).get("status") or {}).get("leases") or ()
+            return tuple(entry["state"] for entry in shown) == states
+
+        found = self.user.cluster.until(self.user.spot(name), holds, f"shown as {states}")
+        assert found is not None
+        return found
+
+    def until_gone(self, *, patience: float = PATIENCE) -> None:
         """Wait until nothing is lent and nobody is let in."""
         eventually(lambda: not self.leases() and not self.users(), f"free of leases of {self.name}", patience=patience)

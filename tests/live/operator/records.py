@@ -11,7 +11,7 @@ from tests.live.operator.cluster import Body, Cluster, Spot, eventually
 
 def find(cluster: Cluster, operator: Operator, owner: Spot) -> Body | None:
     """Return the record of an ExternalSecret, None where nothing is recorded of it."""
-    listed = cluster.list(Spot("Secret", operator.namespace), labelSelector="leasehold.dev/record=lease")
+    listed = cluster.every(Spot("Secret", operator.namespace), labelSelector="leasehold.dev/record=lease")
     mark = f"{owner.namespace}/{owner.name}"
     found = [body for body in listed if body["metadata"]["annotations"]["leasehold.dev/external-secret"] == mark]
     return read(found[0]) if found else None
@@ -23,9 +23,14 @@ def read(secret: Body) -> Body:
     return record
 
 
+def sources(record: Body | None) -> list[Body]:
+    """Return what is held for each source."""
+    return list(record["sources"].values()) if record is not None else []
+
+
 def intends(record: Body | None) -> bool:
     """Tell whether a mint is recorded as begun and not as ended."""
-    return record is not None and any(source["intent"] for source in record["sources"].values())
+    return any(source["intent"] for source in sources(record))
 
 
 def until_minting(cluster: Cluster, operator: Operator, owner: Spot) -> None:

@@ -51,7 +51,7 @@ def test_a_change_in_vault_is_followed_within_the_interval(tenant: Tenant) -> No
     ],
     ids=["OnChange", "CreatedOnce", "interval 0"],
 )
-def test_policies_that_do_not_follow(tenant: Tenant, still: dict[str, str], follows_spec: bool) -> None:
+def test_policies_that_do_not_follow(tenant: Tenant, still: dict[str, Any], follows_spec: bool) -> None:
     first = tenant.mount.get("app")
     tenant.want("still", **still)
     tenant.want("follower", refreshInterval="1s")

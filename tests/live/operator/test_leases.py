@@ -34,8 +34,7 @@ def test_a_whole_life(lender: Lender, operator: Operator) -> None:
     assert lender.mints() == 2
     for reason in ("LeaseMinted", "LeaseRotated", "LeaseRetired"):
         lender.user.until_told("app", reason, "dataFrom[0]: ")
-    status = lender.user.until_ready()["status"]
-    assert [entry["state"] for entry in status["leases"]] == ["Active"]
+    status = lender.until_states("Active")["status"]
     assert [entry["why"] for entry in status["history"]] == ["FirstSync", "LeaseRotation"]
     assert old not in json.dumps(status)
     ends = metric(operator, "leasehold_lease_expiry_timestamp_seconds", namespace=spot.namespace, name="app")
@@ -192,7 +191,8 @@ def test_a_user_that_was_dropped_by_others_is_replaced(lender: Lender) -> None:
 # ---------------------------------------------------------------------------------------------- who uses the credential
 
 
-def workload(kind: str, name: str, container: Body) -> Body:
+def workload(place: str, container: Body) -> Body:
+    kind, name = place.split("/")
     pod = {
         "containers": [{"name": "main", "image": "none", **container}],
         "volumes": [{"name": "db", "secret": {"secretName": "app"}}],
@@ -213,7 +213,7 @@ def test_who_cannot_see_the_change_is_restarted_before_the_old_credential_ends(l
     env = {"env": [{"name": "PW", "valueFrom": {"secretKeyRef": {"name": "app", "key": "password"}}}]}
     files = {"volumeMounts": [{"name": "db", "mountPath": "/db"}]}
     restarted = ("Deployment/web", "StatefulSet/queue", "DaemonSet/agent")
-    documents = [workload(*each.split("/"), env) for each in restarted] + [workload("Deployment", "files", files)]
+    documents = [workload(each, env) for each in restarted] + [workload("Deployment/files", files)]
     user.cluster.plane.kubectl.apply(*documents, namespace=user.namespace)
     lender.want(rollout={"minInterval": "0s"})
     first = lender.values()
@@ -226,7 +226,7 @@ def test_who_cannot_see_the_change_is_restarted_before_the_old_credential_ends(l
     lender.until_users({second["username"]}, patience=60.0)
 
     def is_complete(body: Body | None) -> bool:
-        return ((body or {}).get("status") or {}).get("rollout", {}).get("state") == "Complete"
+        return bool(((body or {}).get("status") or {}).get("rollout", {}).get("state") == "Complete")
 
     body = user.cluster.until(user.spot(), is_complete, "rolled out")
     assert body is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import pytest
 
@@ -125,7 +126,11 @@ def test_a_wrong_authority(user: Tenant, tls_vault: Vault) -> None:
     trusted, wrong = (
         base64.b64encode(pem.encode()).decode() for pem in (tls_vault.ca_pem, certificates.found("x").pem)
     )
-    place = {"server": tls_vault.url, "path": "secret", "auth": {"tokenSecretRef": {"name": "login", "key": "token"}}}
+    place: dict[str, Any] = {
+        "server": tls_vault.url,
+        "path": "secret",
+        "auth": {"tokenSecretRef": {"name": "login", "key": "token"}},
+    }
     user.want(dataFrom=whole(user.namespace))
     user.store(**place, caBundle=trusted)
     user.until_values(value)

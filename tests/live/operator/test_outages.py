@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import pytest
 
+from testbed.mounts import Mount
 from testbed.operator import Operator
 from testbed.postgres import Postgres
+from testbed.processes import Yard
 from testbed.vault import Vault
 from tests.live.operator import records
-from tests.live.operator.cluster import eventually, ready_condition
-from tests.live.operator.conftest import MakeOperator
+from tests.live.operator.cluster import Cluster, Spot, eventually, ready_condition
+from tests.live.operator.conftest import MakeOperator, house, make_user, trust
 from tests.live.operator.front import Front
-from tests.live.operator.lender import Lender
+from tests.live.operator.lender import TERMS, Lender
 from tests.live.operator.tenant import Tenant, distinct
-from tests.live.operator.traces import metric
+from tests.live.operator.traces import Run, metric
 
 FETCH = "could not get secret data from provider: "
+MINUTE = 60.0
 LONG = 60.0
 """Seconds of patience where the operator may have waited for as long as half a minute between two probes."""
 
@@ -119,7 +125,7 @@ def test_a_vault_that_fails_inside(tenant: Tenant, own: Operator) -> None:
 
 def test_a_short_outage_flips_no_condition_of_a_lease(lender: Lender, own: Operator) -> None:
     """A renewal that fails is tried again before the lease ends; its Secret is as good as before."""
-    lender.lend(ttl="12s")
+    lender.lend(ttl="8s")
     lender.want()
     values = lender.values()
     lease = lender.only_lease()
@@ -130,6 +136,89 @@ def test_a_short_outage_flips_no_condition_of_a_lease(lender: Lender, own: Opera
     lender.until_renewed(lease)
     assert lender.values() == values
     assert ready_condition(lender.user.cluster.get(lender.user.spot())) == ready
+    assert lender.mints() == 1
+
+
+# ------------------------------------------------------------------------------------------------------- a long night
+
+
+@dataclass(slots=True)
+class Night:
+    """A Vault of its own that goes down while others are tested, and what its user had by then."""
+
+    user: Tenant
+    lender: Lender
+    operator: Operator
+    since: float = 0.0
+    static: dict[str, str] = field(default_factory=dict)
+    leased: dict[str, str] = field(default_factory=dict)
+
+    def fall(self) -> None:
+        """Sync a value and a credential that is to be renewed soon and lives for long; then let Vault go."""
+        lender, user = self.lender, self.user
+        self.operator.start()
+        lender.lend(ttl="10m")
+        lender.want(lease={**TERMS, "renewAt": "5%"})
+        user.mount.put("app", {"password": distinct()})
+        user.store(spec={"refreshInterval": 2})
+        user.want("static", refreshInterval="1s")
+        self.static = user.mount.get("app")
+        user.until_values(self.static, "static")
+        self.leased = lender.values()
+        user.vault.stop()
+        self.since = time.monotonic()
+
+
+@pytest.fixture(scope="session")
+def night(
+    yard: Yard, run: Run, cluster: Cluster, vault: Vault, postgres: Postgres, request: pytest.FixtureRequest
+) -> Iterator[Night]:
+    """The night has begun."""
+    name = f"night-{secrets.token_hex(4)}"
+    cluster.plane.create_namespace(name)
+    with Vault(yard, name="vault-night") as own:
+        own.configure_kubernetes_auth(cluster.plane)
+        own.configure_database(postgres)
+        user = make_user(cluster, name, own, Mount.create(own))
+        operator = house(run, yard, name)
+        trust(operator, own)
+        made = Night(user, Lender.create(user, postgres), operator)
+        try:
+            made.fall()
+            yield made
+        finally:
+            operator.stop()
+            cluster.remove(Spot("Namespace", "", name))
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_vault_goes_down(night: Night) -> None:
+    user = night.user
+    user.until_failed("static", FETCH, "refuses connections", user.vault.url, "tried again")
+    user.until_failed("vault", "unable to validate store: ", "refuses connections", kind="SecretStore")
+    assert user.values("static") == night.static
+    assert user.values() == night.leased
+
+
+@pytest.fixture
+def dawn(night: Night) -> Night:
+    """The night has lasted for a minute, or for longer, if others took their time."""
+    eventually(lambda: time.monotonic() > night.since + MINUTE, "a minute old", patience=2 * MINUTE)
+    return night
+
+
+def test_a_vault_comes_back_after_a_minute(dawn: Night) -> None:
+    user, lender = dawn.user, dawn.lender
+    assert user.values("static") == dawn.static
+    assert user.values() == dawn.leased
+    user.until_told("app", "LeaseRenewalFailed", "dataFrom[0]: ", "refuses connections")
+    user.vault.start()
+    fresh = {"password": distinct()}
+    user.mount.put("app", fresh)
+    user.until_values(fresh, "static", patience=LONG)
+    lender.until_renewed(lender.only_lease(), patience=LONG)
+    assert lender.values() == dawn.leased
+    assert lender.admits(dawn.leased)
     assert lender.mints() == 1
 
 
@@ -179,6 +268,7 @@ def test_an_api_server_that_is_down_for_ten_seconds(tenant: Tenant, lender: Lend
     values = lender.values()
     tenant.until_ready("static")
     lease = lender.only_lease()
+    lender.until_renewed(lease)  # so the operator has logged in to Vault, which asks the API server about it
     plane.apiserver.kill()
     # the credential is kept alive all the same: four renewals of four seconds' leases take ten seconds
     renewals = {lender.lease(lease)["last_renewal"]}

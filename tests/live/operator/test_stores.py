@@ -127,7 +127,6 @@ def test_a_store_tells_that_it_works(tenant: Tenant) -> None:
     assert ready is not None
     assert (ready["reason"], ready["message"]) == ("Valid", "store validated")
     assert store["status"]["capabilities"] == "ReadWrite"
-    tenant.until_told("vault", "Valid", "store validated")
 
 
 def test_a_store_of_another_class_is_left_alone(tenant: Tenant) -> None:

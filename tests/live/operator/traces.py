@@ -33,24 +33,30 @@ class Run:
     logs: Path
     operators: list[Operator] = field(default_factory=list)
     shorn: list[Operator] = field(default_factory=list)
+    partial: bool = False
+    """Not all tests are run, so that what no test has used is not unused."""
 
     def calls(self) -> tuple[set[Call], list[str]]:
-        """Return what operators were allowed to call, and what they were forbidden, shorn ones aside."""
+        """Return what operators were allowed to call, and what they never were, shorn ones aside.
+
+        An API server that has just started forbids for a moment what it allows later.
+        """
         namespaces = {operator.user: operator.namespace for operator in self.operators if operator not in self.shorn}
         allowed: set[Call] = set()
-        forbidden: list[str] = []
+        refused: dict[Call, str] = {}
         for entry in self._audit():
             user = entry["user"]["username"]
             place = entry.get("objectRef")
             if user not in namespaces or place is None:
                 continue
-            if entry.get("annotations", {}).get("authorization.k8s.io/decision") != "allow":
-                forbidden.append(f"{entry['verb']} {entry['requestURI']}")
-                continue
             resource = "/".join(part for part in (place["resource"], place.get("subresource")) if part)
             own = place.get("namespace") == namespaces[user]
-            allowed.add(Call(entry["verb"], place.get("apiGroup", ""), resource, own))
-        return allowed, forbidden
+            call = Call(entry["verb"], place.get("apiGroup", ""), resource, own)
+            if entry.get("annotations", {}).get("authorization.k8s.io/decision") == "allow":
+                allowed.add(call)
+            else:
+                refused[call] = f"{entry['verb']} {entry['requestURI']}"
+        return allowed, [told for call, told in refused.items() if call not in allowed]
 
     def _audit(self) -> Iterator[Body]:
         with self.cluster.plane.audit_log.open(encoding="utf-8") as lines:
