@@ -86,7 +86,7 @@ class Mirror:
             return set()  # our own status write is ahead of the watch
         slim = gist.slim(body)
         mark = gist.mark(key.kind, slim)
-        entry = _Entry(uid, orjson.dumps(slim), mark, version)
+        entry = _Entry(uid, gist.pack(slim), mark, version)
         if key.kind == EXTERNAL_SECRET:
             self._index(key, before, entry, slim["spec"])
         self._objects[key] = entry
@@ -197,7 +197,7 @@ class Mirror:
         slim["status"] = status
         mark = gist.mark(key.kind, slim)
         changed = mark != entry.mark
-        entry.body, entry.mark = orjson.dumps(slim), mark
+        entry.body, entry.mark = gist.pack(slim), mark
         self._parsed.pop(key, None)
         return set(self._users.get(key, ())) if changed else set()
 
