@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from leasehold.cluster import gist
 from leasehold.cluster.mirror import Mirror
+from leasehold.cluster.records import KubeRecords
 from leasehold.domain.errors import Missing, Unavailable
 from leasehold.domain.facts import Key
 from leasehold.handlers.desk import SETTLE, SETTLE_EVERY, Desk
@@ -16,7 +18,7 @@ from leasehold.schedule.agenda import Agenda, Lane
 from leasehold.telemetry import correlation
 from tests.worlds import objects
 from tests.worlds.clock import ManualClock
-from tests.worlds.cluster import ClusterWorld
+from tests.worlds.cluster import SYSTEM, ClusterWorld
 from tests.worlds.operation import Operation, house
 
 DB = Key(gist.EXTERNAL_SECRET, "shop", "db")
@@ -114,6 +116,16 @@ async def test_one_namespace_has_no_objects_of_the_cluster(world: ClusterWorld) 
         await desk.hear_list(kind)
     assert mirror.external_secrets("shop") == [DB]
     assert mirror.external_secrets("other") == []
+
+
+@pytest.mark.parametrize(("namespace", "woken"), [("", {"shop", "other"}), ("shop", {"shop"})])
+async def test_only_what_we_hear_of_can_be_an_orphan(world: ClusterWorld, namespace: str, woken: set[str]) -> None:
+    earlier = KubeRecords(world, SYSTEM)
+    for place in ("shop", "other"):
+        await earlier.save(replace(objects.record(name=f"gone-{place}"), namespace=place))
+    operation = await house(world, Registry(world.credentials(), clock=world.clock), namespace=namespace)
+    due = [key for key in iter(operation.agenda.take_now, None) if key.name.startswith("gone")]
+    assert {key.namespace for key in due} == woken  # in another's namespace it may live on
 
 
 # -------------------------------------------------------------------------------------------------------------- looking

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from leasehold.cluster import gist, keys, listing
+from leasehold.cluster import keys, listing
 from leasehold.cluster.events import KubeEvents
 from leasehold.cluster.lists import QUIET
 from leasehold.cluster.mirror import Mirror
@@ -86,12 +86,14 @@ class Figures:
 class Operation:
     """One life of the operator. Attributes are the real rooms."""
 
-    def __init__(self, world: ClusterWorld, registry: Any, *, clock: ManualClock, rules: Rules) -> None:
+    def __init__(
+        self, world: ClusterWorld, registry: Any, *, clock: ManualClock, rules: Rules, namespace: str = ""
+    ) -> None:
         self.world, self.registry, self.clock, self.rules = world, registry, clock, rules
         self.mirror, self.agenda, self.signals = Mirror(), Agenda(clock), Figures()
         self.records = KubeRecords(world, SYSTEM)  # type: ignore[arg-type]
         self.events = KubeEvents(world, clock, dropped=self.signals.event_dropped)  # type: ignore[arg-type]
-        self.desk = Desk(self.mirror, self.agenda, world, clock)  # type: ignore[arg-type]
+        self.desk = Desk(self.mirror, self.agenda, world, clock, namespace=namespace)  # type: ignore[arg-type]
         self.runner = Runner(self.agenda, self._look, workers=1, clock=clock)
         self.looked: list[Key] = []
         """Every look so far, that for lost deletions aside."""
@@ -121,7 +123,7 @@ class Operation:
             rules=self.rules,
         )
         self._heard = len(self.world.storage.stream)
-        for kind in gist.KINDS:
+        for kind in self.desk.kinds:
             await self.desk.hear_list(kind)
         self.desk.open()
         return self
@@ -202,8 +204,13 @@ class Operation:
 
 
 async def house(
-    world: ClusterWorld, registry: Any, *, clock: ManualClock | None = None, rules: Rules | None = None
+    world: ClusterWorld,
+    registry: Any,
+    *,
+    clock: ManualClock | None = None,
+    rules: Rules | None = None,
+    namespace: str = "",
 ) -> Operation:
     """Start the operator on a world. ``registry`` is a `domain.ports.Registry`; a Vault's is `stores.Desk.registry`."""
-    made = Operation(world, registry, clock=clock or world.clock, rules=rules or Rules())  # type: ignore[arg-type]
-    return await made.start()
+    told: Any = clock or world.clock
+    return await Operation(world, registry, clock=told, rules=rules or Rules(), namespace=namespace).start()

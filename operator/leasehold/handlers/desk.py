@@ -69,7 +69,13 @@ class Desk:
         """Plan the first look for lost deletions, and the release of what objects left behind that are gone."""
         assert self.house is not None
         self._agenda.at(SETTLE, self._clock.now() + SETTLE_EVERY)
-        release.orphans(self.house, self._mirror.uids(gist.EXTERNAL_SECRET))
+        release.orphans(self.house, self._mirror.uids(gist.EXTERNAL_SECRET) | self._of_others())
+
+    def _of_others(self) -> frozenset[str]:
+        """Return whose records are none of ours: of a namespace that we do not hear, nothing can be said to be gone."""
+        assert self.house is not None
+        records = self.house.records.all() if self._namespace else ()
+        return frozenset(record.uid for record in records if record.namespace != self._namespace)
 
     def heard(self, kind: str, event: str | None, body: Mapping[str, Any]) -> None:
         """Take one watch event (None: listed)."""
