@@ -41,11 +41,24 @@ def pack(slimmed: Mapping[str, Any]) -> bytes:
 
 def mark(kind: str, slimmed: Mapping[str, Any]) -> int:
     """Return the hash of what wakes: what a user changes, and a store's readiness. Anything else is an echo."""
-    parts = [slimmed["metadata"].get(name) for name in _WAKING]
+    parts = wish(slimmed)
     if kind in (STORE, CLUSTER_STORE):
         conditions = slimmed["status"].get("conditions") or ()
         parts.append([[condition.get("type"), condition.get("status")] for condition in conditions])
     return hash(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS))
+
+
+def wish(slimmed: Mapping[str, Any]) -> list[Any]:
+    """Return what a user changes of an object."""
+    return [slimmed["metadata"].get(name) for name in _WAKING]
+
+
+def reports(before: bytes, slimmed: Mapping[str, Any]) -> bool:
+    """Tell whether an object differs from before in its status alone, which says something: that is our own report.
+
+    It concerns those who use it. A status that somebody has wiped out concerns the object itself, too.
+    """
+    return bool(slimmed["status"].get("conditions")) and wish(orjson.loads(before)) == wish(slimmed)
 
 
 def references(namespace: str, spec: Mapping[str, Any]) -> tuple[Key, ...]:

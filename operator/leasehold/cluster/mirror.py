@@ -91,8 +91,11 @@ class Mirror:
             self._index(key, before, entry, slim["spec"])
         self._objects[key] = entry
         self._parsed.pop(key, None)
-        if before is not None and before.mark == mark and before.uid == entry.uid:
-            return set()
+        if before is not None and before.uid == uid:
+            if before.mark == mark:
+                return set()
+            if gist.reports(before.body, slim):
+                return set(self._users.get(key, ()))
         return {key, *self._users.get(key, ())}
 
     def _put_namespace(self, name: str, labels: Mapping[str, str]) -> set[Key]:
